@@ -1,0 +1,271 @@
+//! Reading packets in the kernel: the only packet pointers of this crate.
+//!
+//! Each read computes its pointer once, compares its end with `data_end`, and loads through the
+//! same pointer. The pointer is made opaque before the comparison: LLVM would otherwise compute
+//! it a second time for the load, and the verifier (seen on 6.1 to 6.18) then says "invalid access
+//! to packet, R3 offset is outside of the packet". The asm is one real instruction, because an
+//! empty one leaves two source lines on one instruction ("Invalid line_info[3].insn_off"). Both
+//! may go when LLVM's BPF backend keeps compared pointers together.
+
+use core::arch::asm;
+use core::mem::MaybeUninit;
+use core::ptr;
+
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_load_bytes};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use handshake_common::packet::Frame;
+use handshake_common::packet::tcp::MAX_OPTIONS;
+
+/// Nothing is read behind this offset: eight extension headers of 2,048 bytes end before it.
+const MAX_OFFSET: usize = 0x7fff;
+
+/// A frame at a hook, and where the hook is.
+pub(crate) trait Packet: Frame {
+    /// Index of the interface.
+    fn ifindex(&self) -> u32;
+    /// The VLAN id that the NIC took out of the frame, where the hook knows it.
+    fn stripped_vlan(&self) -> Option<u16>;
+}
+
+/// Makes the verifier forget the bounds of a number below 65,536: it takes the result of a byte
+/// swap for unknown (seen on 6.1 to 6.18), and two swaps are the number again.
+#[inline(always)]
+pub(crate) fn widen(value: usize) -> usize {
+    let mut value = value as u64;
+    // SAFETY: two instructions on one register.
+    unsafe {
+        asm!(
+            "{0} = be16 {0}",
+            "{0} = be16 {0}",
+            inout(reg) value,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    value as usize
+}
+
+/// Reads a `T` at `offset` between `data` and `data_end`.
+///
+/// Both come fresh from the context for each read: a packet pointer that stays alive carries the
+/// range proven for it, which makes the verifier follow each way through the parser to its end
+/// (TC programs then exceed 1,000,000 instructions on 6.18).
+#[inline(always)]
+fn read<T>(data: usize, data_end: usize, offset: usize) -> Option<T> {
+    // Headers end long before this, and the verifier wants to see that (it follows packet pointers
+    // up to 0xffff).
+    let mut start = data + (offset & MAX_OFFSET);
+    // SAFETY: the instruction moves a register to itself.
+    unsafe {
+        asm!("{0} = {0}", inout(reg) start, options(pure, nomem, nostack, preserves_flags));
+    }
+    if start + size_of::<T>() > data_end {
+        return None;
+    }
+    // SAFETY: the bytes lie between `data` and `data_end`, which the kernel keeps valid for the
+    // run of the program; T is an integer or an array of them.
+    Some(unsafe { (start as *const T).read_unaligned() })
+}
+
+/// A packet at XDP. Only its linear part is read: handshake headers always lie there.
+pub(crate) struct XdpFrame {
+    ctx: *mut xdp_md,
+}
+
+impl XdpFrame {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &XdpContext) -> Self {
+        Self { ctx: ctx.ctx }
+    }
+
+    #[inline(always)]
+    fn ends(&self) -> (usize, usize) {
+        // SAFETY: the kernel passes a valid context.
+        unsafe {
+            let data = ptr::read_volatile(&raw const (*self.ctx).data);
+            let data_end = ptr::read_volatile(&raw const (*self.ctx).data_end);
+            (data as usize, data_end as usize)
+        }
+    }
+
+    #[inline(always)]
+    fn read<T>(&self, offset: usize) -> Option<T> {
+        let (data, data_end) = self.ends();
+        read(data, data_end, offset)
+    }
+}
+
+impl Frame for XdpFrame {
+    #[inline(always)]
+    fn widen(offset: usize) -> usize {
+        widen(offset)
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        self.read(offset)
+    }
+
+    #[inline(always)]
+    fn be16(&self, offset: usize) -> Option<u16> {
+        self.read(offset).map(u16::from_be)
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        let (data, data_end) = self.ends();
+        data_end - data
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: usize, len: usize, to: &mut [u8; 40]) -> usize {
+        copy(self.wire_len(), offset, len, |len| {
+            // SAFETY: `to` has room for `len`, at most 40, bytes.
+            unsafe { bpf_xdp_load_bytes(self.ctx, offset as u32, to.as_mut_ptr().cast(), len) }
+        })
+    }
+}
+
+impl Packet for XdpFrame {
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the kernel passes a valid context.
+        unsafe { (*self.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn stripped_vlan(&self) -> Option<u16> {
+        None
+    }
+}
+
+/// A packet at TC. Headers outside the linear part are loaded by the helper.
+pub(crate) struct TcFrame {
+    skb: *mut __sk_buff,
+}
+
+impl TcFrame {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &TcContext) -> Self {
+        Self { skb: ctx.skb.skb }
+    }
+
+    #[inline(always)]
+    fn ends(&self) -> (usize, usize) {
+        // SAFETY: the kernel passes a valid context.
+        unsafe {
+            let data = ptr::read_volatile(&raw const (*self.skb).data);
+            let data_end = ptr::read_volatile(&raw const (*self.skb).data_end);
+            (data as usize, data_end as usize)
+        }
+    }
+
+    /// Off the common path and not inlined: the verifier checks it once.
+    #[inline(always)]
+    fn load<T>(&self, offset: usize) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: `value` has room for its own size.
+        let result = unsafe {
+            bpf_skb_load_bytes(
+                self.skb.cast(),
+                offset as u32,
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+            )
+        };
+        // SAFETY: the helper has filled `value`, an integer or an array of them.
+        if result == 0 { Some(unsafe { value.assume_init() }) } else { None }
+    }
+
+    #[inline(always)]
+    fn read<T>(&self, offset: usize) -> Option<T> {
+        let (data, data_end) = self.ends();
+        match read(data, data_end, offset) {
+            Some(value) => Some(value),
+            None => self.load(offset),
+        }
+    }
+}
+
+impl Frame for TcFrame {
+    #[inline(always)]
+    fn widen(offset: usize) -> usize {
+        widen(offset)
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        self.read(offset)
+    }
+
+    #[inline(always)]
+    fn be16(&self, offset: usize) -> Option<u16> {
+        self.read(offset).map(u16::from_be)
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        // SAFETY: the kernel passes a valid context.
+        unsafe { (*self.skb).len as usize }
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: usize, len: usize, to: &mut [u8; 40]) -> usize {
+        copy(self.wire_len(), offset, len, |len| {
+            // SAFETY: `to` has room for `len`, at most 40, bytes.
+            unsafe {
+                bpf_skb_load_bytes(
+                    self.skb.cast(),
+                    offset as u32,
+                    to.as_mut_ptr().cast(),
+                    len,
+                )
+            }
+        })
+    }
+}
+
+impl Packet for TcFrame {
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the kernel passes a valid context.
+        unsafe { (*self.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn stripped_vlan(&self) -> Option<u16> {
+        // SAFETY: the kernel passes a valid context.
+        let (present, tci) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
+        if present == 0 { None } else { Some(tci as u16 & 0x0fff) }
+    }
+}
+
+/// Copies what there is of `len` bytes at `offset` in a packet of `packet_len`.
+#[inline(always)]
+fn copy(
+    packet_len: usize,
+    offset: usize,
+    len: usize,
+    load: impl FnOnce(u32) -> i64,
+) -> usize {
+    let mut len = len;
+    if offset >= packet_len {
+        return 0;
+    }
+    if packet_len - offset < len {
+        len = packet_len - offset;
+    }
+    // One comparison bounds both sides: kernel 6.1 learns nothing from `len != 0` and then says "R3
+    // min value is outside of the allowed memory range".
+    let mut less_one = len.wrapping_sub(1);
+    // SAFETY: the instruction moves a register to itself. It hides where the number comes from, so
+    // that the very register that the helper gets is the one compared.
+    unsafe {
+        asm!("{0} = {0}", inout(reg) less_one, options(pure, nomem, nostack, preserves_flags));
+    }
+    if less_one >= MAX_OPTIONS {
+        return 0;
+    }
+    let len = less_one + 1;
+    if load(len as u32) == 0 { len } else { 0 }
+}

@@ -1,0 +1,62 @@
+//! Counters and events leave the kernel here; what finds no room is counted.
+
+use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
+use handshake_common::abi::{Counter, Hook};
+use handshake_common::event::Event;
+use handshake_common::packet::{IcmpError, Segment};
+
+use crate::context::Packet;
+use crate::maps::{HS_COUNTERS, HS_RINGS};
+
+/// Boot time: it goes on while the machine sleeps. About 30 ns, so only for certain events.
+#[inline(always)]
+pub(crate) fn now_ns() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// Adds one to a counter of this hook on this CPU.
+#[inline(always)]
+pub(crate) fn count(hook: Hook, counter: Counter) {
+    if let Some(row) = HS_COUNTERS.get_ptr_mut(hook as u32) {
+        // SAFETY: the row is this CPU's own and nothing interrupts us on it; the index is below
+        // COUNTERS by the definition of `Counter`.
+        unsafe { (*row)[counter as usize] += 1 };
+    }
+}
+
+/// What an event reports.
+pub(crate) enum What<'a> {
+    /// A segment and its [`handshake_common::event::kind`].
+    Segment(u8, &'a Segment),
+    /// An ICMP error.
+    IcmpError(&'a IcmpError),
+}
+
+/// Writes one event into this CPU's ring, without waking anybody: the reader has a timer.
+#[inline(always)]
+pub(crate) fn emit<P: Packet>(packet: &P, hook: Hook, time_ns: u64, what: What<'_>) {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let Some(ring) = HS_RINGS.get(cpu) else {
+        count(hook, Counter::EventsNoRing);
+        return;
+    };
+    let Some(mut slot) = ring.reserve(0) else {
+        count(hook, Counter::EventsLost);
+        return;
+    };
+    let event = slot.write(Event::ZERO);
+    event.time_ns = time_ns;
+    event.ifindex = packet.ifindex();
+    event.hook = hook as u8;
+    match what {
+        What::Segment(kind, segment) => event.fill_segment(packet, kind, segment),
+        What::IcmpError(error) => event.fill_icmp(packet, error),
+    }
+    if let Some(id) = packet.stripped_vlan() {
+        event.prepend_vlan(id);
+    }
+    slot.submit(u64::from(BPF_RB_NO_WAKEUP));
+}

@@ -1,0 +1,118 @@
+//! Every map and global, with its capacity and what happens when it is full.
+//!
+//! Names are those of `handshake_common::abi::name`; a test compares them with the object.
+
+use core::arch::asm;
+use core::ptr;
+
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
+use aya_ebpf::macros::btf_map;
+use handshake_common::abi::{COUNTERS, DEFAULT_BUCKETS, MAX_CPUS};
+use handshake_common::event::Event;
+use handshake_common::filter::{Bucket, WAYS};
+use handshake_common::flow::Keys;
+
+use crate::context::widen;
+
+/// Makes the kernel put the values on page boundaries, so that a bucket is one cache line.
+const BPF_F_MMAPABLE: usize = 1 << 10;
+
+/// One ring a CPU, made and stored by user space (its size is a flag). A full ring costs the
+/// event, which is counted; nothing waits.
+#[btf_map]
+pub(crate) static HS_RINGS: ArrayOfMaps<RingBuf<Event, 4096>, MAX_CPUS> = ArrayOfMaps::new();
+
+/// Pending attempts (`handshake_common::filter`); user space sets the number of buckets. A full
+/// bucket evicts its oldest one-sided entry first, which is counted.
+#[btf_map]
+pub(crate) static HS_TABLE: Array<[u64; 2 * WAYS], { DEFAULT_BUCKETS as usize }, BPF_F_MMAPABLE> =
+    Array::new();
+
+/// One row of counters a hook. Per CPU, so that plain additions are exact: neither XDP nor TC is
+/// interrupted by the other on its own CPU.
+#[btf_map]
+pub(crate) static HS_COUNTERS: PerCpuArray<[u64; COUNTERS], 3> = PerCpuArray::new();
+
+#[unsafe(no_mangle)]
+static HS_TABLE_MASK: u32 = DEFAULT_BUCKETS - 1;
+#[unsafe(no_mangle)]
+static HS_KEY_LOW: u64 = 0;
+#[unsafe(no_mangle)]
+static HS_KEY_HIGH: u64 = 0;
+
+/// Buckets of the table, minus 1.
+#[inline(always)]
+pub(crate) fn table_mask() -> u32 {
+    // SAFETY: a valid static; volatile, because user space overwrites it before loading.
+    unsafe { ptr::read_volatile(&HS_TABLE_MASK) }
+}
+
+/// The secret keys of this run.
+#[inline(always)]
+pub(crate) fn keys() -> Keys {
+    // SAFETY: valid statics; volatile, because user space overwrites them before loading.
+    unsafe { Keys { low: ptr::read_volatile(&HS_KEY_LOW), high: ptr::read_volatile(&HS_KEY_HIGH) } }
+}
+
+/// A bucket of `HS_TABLE`.
+pub(crate) struct KernelBucket(*mut [u64; 2 * WAYS]);
+
+impl KernelBucket {
+    /// The bucket of a fingerprint.
+    #[inline(always)]
+    pub(crate) fn of(fingerprint: u64) -> Option<Self> {
+        let index = handshake_common::filter::bucket_index(fingerprint, table_mask());
+        HS_TABLE.get_ptr_mut(index).map(Self)
+    }
+
+    #[inline(always)]
+    fn word(&self, index: usize) -> *mut u64 {
+        // SAFETY: `index` is below 2 * WAYS: it comes from a way below WAYS.
+        unsafe { self.0.cast::<u64>().add(index & (2 * WAYS - 1)) }
+    }
+}
+
+impl Bucket for KernelBucket {
+    #[inline(always)]
+    fn widen(way: usize) -> usize {
+        widen(way)
+    }
+
+    #[inline(always)]
+    fn load(&self, way: usize) -> (u64, u64) {
+        // SAFETY: both words lie in the map value, which lives as long as the program.
+        unsafe {
+            (ptr::read_volatile(self.word(2 * way)), ptr::read_volatile(self.word(2 * way + 1)))
+        }
+    }
+
+    #[inline(always)]
+    fn replace(&mut self, way: usize, expected: u64, head: u64, numbers: u64) -> bool {
+        if !swap(self.word(2 * way), expected, head) {
+            return false;
+        }
+        // SAFETY: as for `load`.
+        unsafe { ptr::write_volatile(self.word(2 * way + 1), numbers) };
+        true
+    }
+}
+
+/// Compare-and-swap of one word of a map value; kernel 5.12 and later.
+///
+/// In assembly because Rust's BPF target declares no atomic compare-and-swap, so `AtomicU64` has
+/// none there, although the instruction exists since instruction set v3.
+#[inline(always)]
+fn swap(word: *mut u64, expected: u64, new: u64) -> bool {
+    let mut found = expected;
+    // SAFETY: the callers pass an aligned word inside a map value.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({word} + 0, r0, {new})",
+            word = in(reg) word,
+            new = in(reg) new,
+            inout("r0") found,
+            options(nostack),
+        );
+    }
+    found == expected
+}

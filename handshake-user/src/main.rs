@@ -1,0 +1,2 @@
+//! The `handshake` program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Where events come from: per-CPU rings of the kernel, or a capture file.

@@ -1,0 +1,2 @@
+//! Placeholder replaced by the first xtask commit.
+fn main() {}
