@@ -4,10 +4,17 @@
 //! `loader`, `interfaces` and `source::ring` are the only users of aya and netlink; the tracker
 //! has no clock and does no I/O; outputs compute nothing.
 
+pub mod app;
 pub mod attempt;
+pub mod cli;
+pub mod exit;
 pub mod metrics;
 pub mod outcome;
 pub mod output;
+pub mod selection;
+pub mod replay;
 pub mod snapshot;
 pub mod source;
+pub mod stdout;
 pub mod tracker;
+pub mod app;
