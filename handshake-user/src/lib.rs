@@ -3,5 +3,12 @@
 //! `source` (live rings or a capture file) → `merge` → `tracker` → `metrics` and `output`.
 //! `loader`, `interfaces` and `source::ring` are the only users of aya and netlink; the tracker
 //! has no clock and does no I/O; outputs compute nothing.
+
+pub mod attempt;
 pub mod capture;
+pub mod metrics;
+pub mod outcome;
+pub mod output;
+pub mod snapshot;
 pub mod source;
+pub mod tracker;

@@ -66,7 +66,7 @@ impl Clock {
         let exponent = u32::from(self.resolution & 0x7f);
         let since_offset = if self.resolution & 0x80 != 0 {
             // 64 bits of ticks and 30 of nanoseconds fit 127.
-            (ticks * NS_PER_S).checked_shr(exponent).unwrap_or(0)
+            (ticks * NS_PER_S) >> exponent
         } else if exponent <= 9 {
             ticks * 10_i128.pow(9 - exponent)
         } else {
@@ -85,7 +85,7 @@ struct Block {
 
 impl Block {
     fn new(len: u32) -> Result<Self, Damage> {
-        if len < BLOCK_OVERHEAD || len % 4 != 0 {
+        if len < BLOCK_OVERHEAD || !len.is_multiple_of(4) {
             return Err(Damage::BlockLength(len));
         }
         Ok(Self { len, left: len - BLOCK_OVERHEAD })
@@ -263,7 +263,7 @@ impl Sections {
     }
 }
 
-/// Reads `captured` bytes of packet and their padding stays for [`Block::finish`].
+/// Reads `captured` bytes of packet; padding and options stay for [`Block::finish`].
 fn read_frame<R: Read>(
     captured: u32,
     block: &mut Block,

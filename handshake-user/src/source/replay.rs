@@ -14,6 +14,7 @@ use handshake_common::observe::{Sink, What, observe};
 use handshake_common::packet::SliceFrame;
 use handshake_common::packet::ethernet::Link;
 
+use crate::attempt::{Observation, SourceId};
 use crate::capture::Record;
 
 /// Default buckets: 4 MiB, 262,144 attempts pending at once.
@@ -22,14 +23,8 @@ pub const DEFAULT_BUCKETS: u32 = 1 << 16;
 /// Live keys are secret; here the same file shall always give the same result, so they are not.
 const KEYS: Keys = Keys { low: 0x4528_21e6_38d0_1377, high: 0xbe54_66cf_34e9_0c6c };
 
-/// An event and the number of the packet that made it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Observation {
-    /// Packet time as the bits of an `i64`, interface 0, hook 0.
-    pub event: Event,
-    /// Number of the packet record in its file, from 1.
-    pub frame: u64,
-}
+/// A file has one source.
+const SOURCE: SourceId = 0;
 
 /// Parser, filter and counters of one replay.
 #[derive(Debug)]
@@ -57,7 +52,8 @@ impl Replay {
         }
     }
 
-    /// Looks at one record; `Some` if the filter found it worth an event.
+    /// Looks at one record; `Some` if the filter found it worth an event (time: the bits of the
+    /// record's `i64`; interface and hook 0).
     pub fn feed(&mut self, record: &Record<'_>) -> Option<Observation> {
         let Some(link) = Link::of_capture(record.link_type) else {
             self.undecoded += 1;
@@ -71,7 +67,7 @@ impl Replay {
             event: None,
         };
         observe(&frame, link, &KEYS, &mut step);
-        step.event.map(|event| Observation { event, frame: record.number })
+        step.event.map(|event| Observation { event, source: SOURCE, frame: record.number })
     }
 
     /// The value of one counter.
