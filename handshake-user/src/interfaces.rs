@@ -205,9 +205,8 @@ impl Device {
             return none;
         }
         let driver = std::fs::read_link(path.join("device/driver")).ok();
-        let driver = driver.and_then(|driver| {
-            driver.file_name().map(|name| name.to_string_lossy().into_owned())
-        });
+        let driver = driver
+            .and_then(|driver| driver.file_name().map(|name| name.to_string_lossy().into_owned()));
         Self { exists: none.exists || path.join("device").exists(), driver }
     }
 }

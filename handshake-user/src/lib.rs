@@ -5,6 +5,7 @@
 //! has no clock and does no I/O; outputs compute nothing.
 pub mod clock;
 pub mod interfaces;
+pub mod loader;
 pub mod merge;
 mod netlink;
 pub mod source;

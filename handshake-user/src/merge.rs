@@ -42,12 +42,7 @@ impl Merge {
     /// of equal time keep the order in which they were pushed. Returns how many were appended.
     ///
     /// [`Drained::horizon_ns`]: crate::source::ring::Drained::horizon_ns
-    pub fn release(
-        &mut self,
-        now_ns: u64,
-        horizon_ns: Option<u64>,
-        out: &mut Vec<Event>,
-    ) -> usize {
+    pub fn release(&mut self, now_ns: u64, horizon_ns: Option<u64>, out: &mut Vec<Event>) -> usize {
         let reached = horizon_ns.map_or(now_ns, |horizon| horizon.min(now_ns));
         self.released_ns = self.released_ns.max(reached.saturating_sub(LATENESS_NS));
         self.release_until(self.released_ns, out)

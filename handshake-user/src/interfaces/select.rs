@@ -135,7 +135,8 @@ mod tests {
         let all = named(&["lo", "eth0", "eth1", "docker0"]);
         let error = chosen(&all, &["ethO"]).unwrap_err();
         assert_eq!(error.nearest, ["eth0", "eth1"]);
-        let said = r#"no interface is named "ethO"; did you mean "eth0" or "eth1"?; `ip link` lists all"#;
+        let said =
+            r#"no interface is named "ethO"; did you mean "eth0" or "eth1"?; `ip link` lists all"#;
         assert_eq!(error.to_string(), said);
         assert_eq!(chosen(&all, &["zz*"]).unwrap_err().nearest, [""; 0]);
     }

@@ -5,6 +5,7 @@ use std::io;
 
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::{Interface, InterfacesError, list};
@@ -75,7 +76,11 @@ impl Watch {
         socket.set_non_blocking(true)?;
         // Subscribed first, so that nothing falls between the list and the first notification.
         let known = Known::new(list()?);
-        Ok(Self { socket: AsyncFd::new(socket)?, known, ready: VecDeque::new() })
+        // SAFETY: a `Socket` owns its file descriptor, gives the same one each time, and stays in
+        // this `AsyncFd` until it is dropped.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+        let socket = socket.map_err(io::Error::from)?;
+        Ok(Self { socket, known, ready: VecDeque::new() })
     }
 
     /// The interfaces as of the last change that was returned, or a little later.
@@ -166,9 +171,8 @@ impl Known {
     fn replace(&mut self, all: Vec<Interface>) -> Vec<Change> {
         let now = Self::new(all);
         let gone = self.0.values().filter(|one| !now.0.contains_key(&one.index));
-        let mut changes: Vec<_> = gone
-            .map(|one| Change::LinkGone { index: one.index, name: one.name.clone() })
-            .collect();
+        let mut changes: Vec<_> =
+            gone.map(|one| Change::LinkGone { index: one.index, name: one.name.clone() }).collect();
         self.0.retain(|index, _| now.0.contains_key(index));
         for interface in now.0.into_values() {
             changes.extend(self.update(interface));
