@@ -55,7 +55,7 @@ pub trait Bucket {
     fn replace(&mut self, way: usize, expected: u64, head: u64, numbers: u64) -> bool;
     /// The same way; see [`crate::packet::Frame::widen`].
     #[inline(always)]
-    fn widen(way: usize) -> usize {
+    fn widen(&self, way: usize) -> usize {
         way
     }
 }
@@ -169,7 +169,7 @@ fn find<B: Bucket>(bucket: &B, fingerprint: u64) -> Option<(usize, u64, u64)> {
     while way < WAYS {
         let (head, numbers) = bucket.load(way);
         if matches(head, fingerprint) {
-            return Some((B::widen(way), head, numbers));
+            return Some((bucket.widen(way), head, numbers));
         }
         way += 1;
     }
@@ -197,7 +197,8 @@ fn insert<B: Bucket>(bucket: &mut B, head: u64, numbers: u64) -> Table {
         way += 1;
     }
     let (way, old, _) = victim;
-    if !bucket.replace(B::widen(way), old, head, numbers) {
+    let way = bucket.widen(way);
+    if !bucket.replace(way, old, head, numbers) {
         Table::Contended
     } else if old & flag::OCCUPIED == 0 {
         Table::Kept
