@@ -64,9 +64,10 @@ pub(crate) fn ebpf_cargo(toolchain: &Toolchain, verb: &str) -> std::process::Com
         // BTF and the verifier's line information are made from debug information.
         "-Cdebuginfo=2".into(),
         "-Clink-arg=--btf".into(),
-        // 32-bit instructions and unaligned loads: fewer instructions for the same reads.
+        // 32-bit instructions and unaligned loads: fewer instructions for the same reads. The
+        // second is for the linker, where code is made; to rustc it would be an unstable feature.
         "-Ctarget-cpu=v3".into(),
-        "-Ctarget-feature=+allows-misaligned-mem-access".into(),
+        "-Clink-arg=--cpu-features=+allows-misaligned-mem-access".into(),
     ];
     let mut command = toolchain.compiler.cargo(verb);
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")).args([

@@ -40,9 +40,9 @@ pub(crate) fn main(options: &Options) -> Result<()> {
     }
     let root = is_root();
     if options.quick {
-        quick(options, &mut tally)?
+        quick(options, &mut tally)?;
     } else {
-        full(options, &suites, root, &mut tally)?
+        full(options, &suites, root, &mut tally)?;
     }
     let skipped = if options.quick || root { vec![] } else { suites::privileged(&suites) };
     conclude(&tally, &skipped)

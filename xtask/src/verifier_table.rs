@@ -28,10 +28,9 @@ grew by more than a tenth. The kernel's limit is 1,000,000.
 /// One program's name and count from a line of `handshake verify`: its first word, and its last
 /// word that is a whole number.
 pub(crate) fn parse_line(line: &str) -> Option<(&str, u64)> {
-    let mut words = line.split_whitespace();
-    let name = words.next()?;
+    let (name, words) = line.split_once(char::is_whitespace)?;
     let number = |word: &str| word.replace([',', '_'], "").parse().ok();
-    Some((name, words.filter_map(number).last()?))
+    Some((name, words.split_whitespace().rev().find_map(number)?))
 }
 
 /// Compares `counts` with the checked-in table, or makes them the table.

@@ -38,6 +38,9 @@ pub(crate) fn main(options: Options) -> Result<()> {
         let initramfs = guest::pack(&kernel, series, &program)?;
         let console = machine::boot(&kernel, &initramfs)?;
         let transcript = Transcript::parse(&console);
+        if transcript.exit("verify").is_none() {
+            bail!("the guest did not get through `handshake verify`:\n{}", machine::tail(&console));
+        }
         check(series, &transcript, &mut counts).with_context(|| format!("on kernel {series}"))?;
     }
     verifier_table::check(&counts, options.bless)

@@ -28,6 +28,8 @@ mount -t devtmpfs dev /dev
 mount -t bpf bpf /sys/fs/bpf
 for module in /modules/*.ko; do insmod "$module"; done
 ip link set lo up
+# Ends the line that the firmware began.
+echo
 echo "=== verify"
 /handshake verify
 echo "=== verify exit $?"
@@ -84,7 +86,9 @@ pub(super) fn pack(kernel: &Kernel, series: &str, program: &Path) -> Result<Path
     fs::write(root.join("init"), INIT)?;
     fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
     copy_modules(kernel, &root.join("modules"))?;
-    archive(&root)
+    let file = root.with_file_name(format!("initramfs-{series}.cpio"));
+    archive(&root, &file)?;
+    Ok(file)
 }
 
 fn copy_modules(kernel: &Kernel, dir: &Path) -> Result<()> {
@@ -102,21 +106,20 @@ fn copy_modules(kernel: &Kernel, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn archive(root: &Path) -> Result<PathBuf> {
+fn archive(root: &Path, file: &Path) -> Result<()> {
     let names = output(Command::new("find").arg(".").current_dir(root))?;
-    let file = root.with_extension("cpio");
     let mut child = Command::new("cpio")
         .args(["--create", "--format=newc", "--quiet"])
         .current_dir(root)
         .stdin(Stdio::piped())
-        .stdout(fs::File::create(&file)?)
+        .stdout(fs::File::create(file)?)
         .spawn()
         .context("could not start cpio")?;
     child.stdin.take().context("cpio takes no input")?.write_all(names.as_bytes())?;
     if !child.wait()?.success() {
         bail!("cpio failed");
     }
-    Ok(file)
+    Ok(())
 }
 
 /// What the guest's script printed, by section.

@@ -65,7 +65,8 @@ fn fetch(series: &str, dir: &Path) -> Result<()> {
         }
     };
     eprintln!("vm-test: fetching {package} into {} (once)", dir.display());
-    let partial = dir.with_extension("partial");
+    // Not `with_extension`: to a path, the 1 of 6.1 is one.
+    let partial = dir.with_file_name(format!("{series}.partial"));
     fs::remove_dir_all(&partial).or_else(not_there)?;
     fs::create_dir_all(&partial)?;
     run(Command::new("apt-get").args(["--quiet", "download", &package]).current_dir(&partial))?;

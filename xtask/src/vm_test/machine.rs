@@ -54,7 +54,8 @@ fn wait(child: &mut Child) -> Result<bool> {
     Ok(true)
 }
 
-fn tail(text: &str) -> String {
+/// The last lines of a console.
+pub(super) fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n")
 }
