@@ -126,6 +126,9 @@ fn conclude(tally: &Tally, skipped: &[&str]) -> Result<()> {
     if tally.failed > 0 {
         bail!("some tests failed");
     }
+    if tally.passed == 0 {
+        bail!("no test ran: is there one whose name contains the filter?");
+    }
     if !skipped.is_empty() {
         bail!("not every suite was run (`cargo xtask test --quick` leaves them out on purpose)");
     }
