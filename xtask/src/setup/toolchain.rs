@@ -16,9 +16,9 @@ use crate::workspace::{executable, executables, foreign_toolchain, is_executable
 /// The target triple of little-endian BPF.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 
-/// Debian's compiler with a prebuilt `core`, and the LLVM that bpf-linker links to.
+/// Debian's compiler with a prebuilt `core`, and its clippy for `cargo xtask ci`.
 const DEBIAN_PACKAGES: &[&str] =
-    &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "rust-web-src"];
+    &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "rust-web-src", "rust-web-clippy"];
 
 const BY_HAND: &str = "install a compiler for the BPF target with `rustup toolchain install \
                        nightly --component rust-src` and its linker with `cargo install bpf-linker`";
