@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn random_rings_come_out_once_and_in_order() {
         for seed in 1..=200 {
-            let mut numbers = Numbers(seed * 0x9e37_79b9_7f4a_7c15);
+            let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
             let mut rings: Vec<std::collections::VecDeque<Event>> = vec![Default::default(); 4];
             let mut seen = [0u64; 4];
             let (mut merge, mut out) = (Merge::new(), Vec::new());
