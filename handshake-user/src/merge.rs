@@ -36,7 +36,8 @@ impl Merge {
         }));
     }
 
-    /// Appends to `out`, sorted by time, the events that nothing can precede any more: those not
+    /// After each drain, once what it delivered was pushed: appends to `out`, sorted by time, the
+    /// events that nothing can precede any more, those not
     /// after the watermark, which is [`LATENESS_NS`] before `now_ns` (boot time, read before the
     /// rings were) or before `horizon_ns`, where that is earlier ([`Drained::horizon_ns`]). Events
     /// of equal time keep the order in which they were pushed. Returns how many were appended.

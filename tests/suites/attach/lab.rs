@@ -114,9 +114,8 @@ pub(crate) fn loader(options: Options) -> (Loader, Rings) {
 
 /// How many programs are attached to an interface: XDP, TCX of both hooks, filters of both hooks.
 pub(crate) fn attached_to(name: &str) -> (usize, usize, usize) {
-    let tcx = |hook| {
-        SchedClassifier::query_tcx(name, hook).map_or(0, |(_, programs)| programs.len())
-    };
+    let tcx =
+        |hook| SchedClassifier::query_tcx(name, hook).map_or(0, |(_, programs)| programs.len());
     let filters = |hook| {
         let (_, said) = try_run(&format!("tc filter show dev {name} {hook}"));
         said.lines().filter(|line| line.contains(" handle ") && line.contains("hs_")).count()
