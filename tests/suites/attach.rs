@@ -43,7 +43,7 @@ fn kinds_of(events: &[Event], hook: Hook) -> Vec<u8> {
 }
 
 /// Connects to a server of the peer over `va`, and returns what was seen there, in order.
-fn one_handshake(options: Options) -> (Vec<Event>, Hook) {
+fn one_handshake(options: &Options) -> (Vec<Event>, Hook) {
     own_namespace();
     let (va, peer) = lab::veth_to_peer();
     let (mut loader, mut rings) = lab::loader(options);
@@ -85,27 +85,27 @@ fn assert_is_handshake(events: &[Event], ingress: Hook) {
 
 #[test]
 fn a_handshake_over_tcx_arrives_as_three_events() {
-    let (events, hook) = one_handshake(Options::default());
+    let (events, hook) = one_handshake(&Options::default());
     assert_eq!(hook, Hook::TcIngress);
     assert_is_handshake(&events, hook);
 }
 
 #[test]
 fn a_handshake_over_clsact_arrives_as_three_events() {
-    let (events, hook) = one_handshake(clsact());
+    let (events, hook) = one_handshake(&clsact());
     assert_is_handshake(&events, hook);
 }
 
 #[test]
 fn a_handshake_over_native_xdp_arrives_as_three_events() {
-    let (events, hook) = one_handshake(xdp(XdpModeChoice::Auto));
+    let (events, hook) = one_handshake(&xdp(XdpModeChoice::Auto));
     assert_eq!(hook, Hook::Xdp);
     assert_is_handshake(&events, hook);
 }
 
 #[test]
 fn a_handshake_over_generic_xdp_arrives_as_three_events() {
-    let (events, hook) = one_handshake(xdp(XdpModeChoice::Generic));
+    let (events, hook) = one_handshake(&xdp(XdpModeChoice::Generic));
     assert_eq!(hook, Hook::Xdp);
     assert_is_handshake(&events, hook);
 }
@@ -115,7 +115,7 @@ fn auto_takes_tc_on_veth_and_detaching_leaves_nothing() {
     own_namespace();
     let va = lab::veth();
     assert_eq!((va.kind.as_deref(), va.link), (Some("veth"), LinkKind::Ethernet));
-    let (mut loader, _rings) = lab::loader(Options::default());
+    let (mut loader, _rings) = lab::loader(&Options::default());
     let attachment = loader.attach(&va).unwrap();
     assert_eq!((attachment.ingress.how, attachment.egress.how), (How::Tcx, How::Tcx));
     assert!(attachment.reason.contains("veth"), "{}", attachment.reason);
@@ -140,7 +140,7 @@ fn xdp_on_veth_is_native_or_generic_as_asked() {
         (XdpModeChoice::Native, How::NativeXdp),
         (XdpModeChoice::Generic, How::GenericXdp),
     ] {
-        let (mut loader, _rings) = lab::loader(xdp(mode));
+        let (mut loader, _rings) = lab::loader(&xdp(mode));
         let attachment = loader.attach(&va).unwrap();
         assert_eq!(attachment.ingress.how, expected, "{}", attachment.reason);
         assert_eq!(attached_to("va"), (1, 1, 0));
@@ -154,7 +154,7 @@ fn loopback_gets_tc_whatever_is_asked() {
     own_namespace();
     let lo = named("lo");
     for options in [Options::default(), xdp(XdpModeChoice::Auto)] {
-        let (mut loader, mut rings) = lab::loader(options);
+        let (mut loader, mut rings) = lab::loader(&options);
         let attachment = loader.attach(&lo).unwrap();
         assert_eq!(attachment.ingress.how, How::Tcx, "{}", attachment.reason);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -176,7 +176,7 @@ fn a_tun_interface_is_read_from_its_ip_header() {
     let t0 = named("t0");
     assert_eq!((t0.link, t0.kind.as_deref()), (LinkKind::Ip, Some("tun")));
     for options in [Options::default(), clsact(), xdp(XdpModeChoice::Generic)] {
-        let (mut loader, mut rings) = lab::loader(options);
+        let (mut loader, mut rings) = lab::loader(&options);
         let attachment = loader.attach(&t0).unwrap();
         assert_eq!(attachment.egress.hook, Hook::TcEgress);
         let address = "10.8.0.2:4242".parse().unwrap();
@@ -192,11 +192,11 @@ fn a_tun_interface_is_read_from_its_ip_header() {
 fn a_taken_xdp_slot_means_tc_and_the_name_of_the_holder() {
     own_namespace();
     let va = lab::veth();
-    let (mut first, _rings) = lab::loader(xdp(XdpModeChoice::Native));
+    let (mut first, _rings) = lab::loader(&xdp(XdpModeChoice::Native));
     first.attach(&va).unwrap();
     let id = named("va").xdp.unwrap().prog_id;
     for mode in [XdpModeChoice::Auto, XdpModeChoice::Generic] {
-        let (mut second, _rings) = lab::loader(xdp(mode));
+        let (mut second, _rings) = lab::loader(&xdp(mode));
         let attachment = second.attach(&va).unwrap();
         assert_eq!(attachment.ingress.how, How::Tcx);
         assert!(attachment.reason.contains(&format!("program {id} ")), "{}", attachment.reason);
@@ -210,7 +210,7 @@ fn a_large_mtu_means_tc_and_says_so() {
     lab::veth();
     run("ip link set vb mtu 9000");
     run("ip link set va mtu 9000");
-    let (mut loader, _rings) = lab::loader(xdp(XdpModeChoice::Native));
+    let (mut loader, _rings) = lab::loader(&xdp(XdpModeChoice::Native));
     let attachment = loader.attach(&named("va")).unwrap();
     assert_eq!(attachment.ingress.how, How::Tcx);
     assert!(attachment.reason.contains("MTU 9000"), "{}", attachment.reason);
@@ -221,7 +221,7 @@ fn an_interface_that_goes_away_is_noticed() {
     own_namespace();
     let va = lab::veth();
     for options in [tc(), xdp(XdpModeChoice::Native), clsact()] {
-        let (mut loader, _rings) = lab::loader(options.clone());
+        let (mut loader, _rings) = lab::loader(&options);
         let there = named("va");
         loader.attach(&there).unwrap();
         run("ip link del va");
@@ -233,7 +233,7 @@ fn an_interface_that_goes_away_is_noticed() {
         assert!(loader.attachments().next().is_none());
         lab::veth();
     }
-    let (mut loader, _rings) = lab::loader(tc());
+    let (mut loader, _rings) = lab::loader(&tc());
     let nul = Interface { name: "v\0a".to_owned(), ..va };
     assert!(matches!(loader.attach(&nul), Err(AttachError::Name(_))));
 }
@@ -242,7 +242,7 @@ fn an_interface_that_goes_away_is_noticed() {
 fn a_link_detached_by_somebody_else_is_noticed() {
     own_namespace();
     let va = lab::veth();
-    let (mut loader, _rings) = lab::loader(xdp(XdpModeChoice::Native));
+    let (mut loader, _rings) = lab::loader(&xdp(XdpModeChoice::Native));
     loader.attach(&va).unwrap();
     let links = run("bpftool link show");
     let ours = format!("xdp  prog {} ", named("va").xdp.unwrap().prog_id);
@@ -267,7 +267,7 @@ fn again_attach_and_wait() {
         Ok("clsact") => clsact(),
         _ => tc(),
     };
-    let (mut loader, _rings) = lab::loader(options);
+    let (mut loader, _rings) = lab::loader(&options);
     loader.attach(&named(&name)).unwrap();
     println!("\nattached");
     drop(std::io::stdin().read(&mut [0]));
@@ -304,7 +304,7 @@ fn a_killed_process_leaves_filters_that_the_next_one_replaces() {
     own_namespace();
     lab::veth();
     let first = attached_elsewhere("clsact");
-    let (mut loader, _rings) = lab::loader(clsact());
+    let (mut loader, _rings) = lab::loader(&clsact());
     loader.attach(&named("va")).unwrap();
     assert_eq!(attached_to("va"), (0, 0, 4), "those of a living process stay");
     let said = loader::cleanup().unwrap();
@@ -335,7 +335,7 @@ fn a_clsact_qdisc_goes_only_if_it_is_ours_and_empty() {
     own_namespace();
     let va = lab::veth();
     let qdisc = || run("tc qdisc show dev va").contains("clsact");
-    let (mut loader, _rings) = lab::loader(clsact());
+    let (mut loader, _rings) = lab::loader(&clsact());
     let attachment = loader.attach(&va).unwrap();
     assert_eq!((attachment.ingress.how, attachment.egress.how), (How::Clsact, How::Clsact));
     assert_eq!((attached_to("va"), qdisc()), ((0, 0, 2), true));
@@ -370,7 +370,7 @@ fn a_priority_of_another_kind_of_filter_is_left_alone() {
     let va = lab::veth();
     run("tc qdisc add dev va clsact");
     run("tc filter add dev va ingress protocol all prio 11 u32 match u32 0 0");
-    let (mut loader, _rings) = lab::loader(clsact());
+    let (mut loader, _rings) = lab::loader(&clsact());
     loader.attach(&va).unwrap();
     assert_eq!(attached_to("va"), (0, 0, 2));
     assert!(run("tc filter show dev va ingress").contains("u32"));
@@ -380,7 +380,7 @@ fn a_priority_of_another_kind_of_filter_is_left_alone() {
 fn every_event_is_delivered_or_counted_as_lost() {
     own_namespace();
     let (va, _peer) = lab::veth_to_peer();
-    let (mut loader, mut rings) = lab::loader(Options { ring_bytes: 4096, ..tc() });
+    let (mut loader, mut rings) = lab::loader(&Options { ring_bytes: 4096, ..tc() });
     assert_eq!(loader.ring_bytes(), 4096);
     loader.attach(&va).unwrap();
     run("hping3 -q -c 2000 -i u50 -S -p ++1 10.9.0.2");
@@ -395,7 +395,7 @@ fn every_event_is_delivered_or_counted_as_lost() {
 fn a_bounded_drain_is_fair_and_gives_a_horizon() {
     own_namespace();
     let (va, _peer) = lab::veth_to_peer();
-    let (mut loader, mut rings) = lab::loader(tc());
+    let (mut loader, mut rings) = lab::loader(&tc());
     loader.attach(&va).unwrap();
     run("hping3 -q -c 300 -i u50 -S -p ++1 10.9.0.2");
     let mut events = Vec::new();
@@ -431,7 +431,7 @@ fn every_program_loads_on_this_kernel() {
 fn memory_and_sizes_are_known() {
     own_namespace();
     let options = Options { ring_bytes: 100_000, table_buckets: 1000, ..tc() };
-    let (mut loader, rings) = lab::loader(options);
+    let (mut loader, rings) = lab::loader(&options);
     assert_eq!(loader.ring_bytes(), 131_072);
     let before = loader.kernel_memory_bytes();
     let least = rings.len() as u64 * 131_072 + 1024 * 64;

@@ -106,8 +106,8 @@ pub(crate) fn named(name: &str) -> Interface {
 }
 
 /// A loader with small rings.
-pub(crate) fn loader(options: Options) -> (Loader, Rings) {
-    let mut loader = Loader::load(&options).unwrap_or_else(|error| panic!("{error}"));
+pub(crate) fn loader(options: &Options) -> (Loader, Rings) {
+    let mut loader = Loader::load(options).unwrap_or_else(|error| panic!("{error}"));
     let rings = loader.take_rings().expect("rings");
     (loader, rings)
 }
