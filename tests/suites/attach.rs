@@ -156,7 +156,7 @@ fn loopback_gets_tc_whatever_is_asked() {
     for options in [Options::default(), xdp(XdpModeChoice::Auto)] {
         let (mut loader, mut rings) = lab::loader(&options);
         let attachment = loader.attach(&lo).unwrap();
-        assert_eq!(attachment.ingress.how, How::Tcx, "{}", attachment.reason);
+        assert_eq!(attachment.ingress.hook, Hook::TcIngress, "{}", attachment.reason);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         drop(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let events = read_until(&mut rings, |events| events.len() >= 5);
@@ -198,7 +198,7 @@ fn a_taken_xdp_slot_means_tc_and_the_name_of_the_holder() {
     for mode in [XdpModeChoice::Auto, XdpModeChoice::Generic] {
         let (mut second, _rings) = lab::loader(&xdp(mode));
         let attachment = second.attach(&va).unwrap();
-        assert_eq!(attachment.ingress.how, How::Tcx);
+        assert_eq!(attachment.ingress.hook, Hook::TcIngress);
         assert!(attachment.reason.contains(&format!("program {id} ")), "{}", attachment.reason);
     }
     assert_eq!(named("va").xdp.unwrap().prog_id, id, "the holder stays");
@@ -212,7 +212,7 @@ fn a_large_mtu_means_tc_and_says_so() {
     run("ip link set va mtu 9000");
     let (mut loader, _rings) = lab::loader(&xdp(XdpModeChoice::Native));
     let attachment = loader.attach(&named("va")).unwrap();
-    assert_eq!(attachment.ingress.how, How::Tcx);
+    assert_eq!(attachment.ingress.hook, Hook::TcIngress);
     assert!(attachment.reason.contains("MTU 9000"), "{}", attachment.reason);
 }
 
@@ -263,13 +263,14 @@ fn a_link_detached_by_somebody_else_is_noticed() {
 fn again_attach_and_wait() {
     let Ok(name) = std::env::var("HS_INTERFACE") else { return };
     let options = match std::env::var("HS_HOW").as_deref() {
+        Ok("auto") => Options::default(),
         Ok("xdp") => xdp(XdpModeChoice::Native),
         Ok("clsact") => clsact(),
         _ => tc(),
     };
     let (mut loader, _rings) = lab::loader(&options);
-    loader.attach(&named(&name)).unwrap();
-    println!("\nattached");
+    let attachment = loader.attach(&named(&name)).unwrap();
+    println!("\n{attachment:?}\nattached");
     drop(std::io::stdin().read(&mut [0]));
 }
 
