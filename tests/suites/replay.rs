@@ -66,3 +66,27 @@ fn filter_makes_no_difference_to_any_attempt() {
         assert!(with.events <= without.events);
     }
 }
+
+/// The comparison itself: what is wrong must be said.
+#[test]
+fn tampered_expectations_are_reported_by_attempt_and_field() {
+    let mut own = Corpus::own();
+    let case = own.cases.iter_mut().find(|case| case.name == "lab-basic-eth.pcap");
+    let case = case.expect("a fixture");
+    let run = product::replay(&case.capture());
+    assert_eq!(compare::judge(case, &run).report(), None);
+    case.status = "truncated".to_owned();
+    case.attempts[0]["outcome"] = "refused".into();
+    case.attempts.remove(3);
+    let report = compare::judge(case, &run).report().expect("differences");
+    for words in [
+        "lab-basic-eth.pcap: 10 of 11 attempts equal",
+        "status: expected truncated, got ok",
+        "attempt 1 (fd09::1 port 44618 to fd09::2 port 8081, packet 1): outcome: \
+         expected \"refused\", got \"completed\"",
+        "attempt 4 (",
+        ": not expected",
+    ] {
+        assert!(report.contains(words), "{words:?} in\n{report}");
+    }
+}
