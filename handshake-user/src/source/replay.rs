@@ -70,6 +70,12 @@ impl Replay {
         step.event.map(|event| Observation { event, source: SOURCE, frame: record.number })
     }
 
+    /// All counters, in the order of [`Counter`].
+    #[must_use]
+    pub fn counters(&self) -> &[u64; COUNTERS] {
+        &self.counters
+    }
+
     /// The value of one counter.
     #[must_use]
     pub fn counter(&self, counter: Counter) -> u64 {
