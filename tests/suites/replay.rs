@@ -12,6 +12,8 @@ mod compare;
 mod corpus;
 #[path = "replay/product.rs"]
 mod product;
+#[path = "replay/random.rs"]
+mod random;
 
 use compare::Verdict;
 use corpus::{Case, Corpus, Tier};
@@ -64,6 +66,27 @@ fn filter_makes_no_difference_to_any_attempt() {
         let (with, without) = (product::replay(&bytes), product::replay_unfiltered(&bytes));
         assert_eq!(with.lines, without.lines, "{}", case.name);
         assert!(with.events <= without.events);
+    }
+}
+
+/// The same of segments that no stack would send, in every order; a difference is reduced to the
+/// fewest packets that show it.
+#[test]
+fn filter_makes_no_difference_to_random_segments() {
+    let differs = |packets: &[random::Packet]| {
+        let capture = random::capture(packets);
+        let with = product::replay_filtered(&capture, 4);
+        with.lines != product::replay_unfiltered(&capture).lines
+    };
+    for seed in 1..=random::runs() {
+        let packets = random::packets(seed);
+        if differs(&packets) {
+            let fewest = random::reduce(packets, differs);
+            let capture = random::capture(&fewest);
+            let with = product::replay_filtered(&capture, 4).lines;
+            let without = product::replay_unfiltered(&capture).lines;
+            panic!("seed {seed}: {fewest:#?}\nwith:    {with:#?}\nwithout: {without:#?}");
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use handshake_user::cli::{ReplayArgs, ReplayFormat};
 use handshake_user::output::json;
 use handshake_user::replay;
 use handshake_user::snapshot::AttemptView;
+use handshake_user::source::replay::Replay;
 use handshake_user::stdout::Output;
 use handshake_user::tracker::{Config, Tracker};
 
@@ -57,6 +58,12 @@ pub(crate) fn replay(capture: &[u8]) -> Run {
         lines: printed.lines().map(str::to_owned).collect(),
         events: summary.events.delivered,
     }
+}
+
+/// With a filter table of `buckets` buckets.
+pub(crate) fn replay_filtered(capture: &[u8], buckets: u32) -> Run {
+    let mut source = Replay::new(buckets);
+    track(capture, |record| source.feed(record))
 }
 
 /// Without the filter: every TCP segment and ICMP error is an event.
