@@ -212,8 +212,7 @@ fn first_fragment_counts_and_later_ones_are_skipped() {
     );
     assert_eq!(parsed(Link::Ip, &fragment(0x2001, &whole)), Parsed::NotOurs(NotOurs::Fragment));
 
-    let v6_fragment =
-        |low: u8| v6(44, &[&[TCP, 0, 0, low, 0, 0, 0, 9][..], &whole].concat());
+    let v6_fragment = |low: u8| v6(44, &[&[TCP, 0, 0, low, 0, 0, 0, 9][..], &whole].concat());
     assert_eq!(segment(Link::Ip, &v6_fragment(1)).tcp_offset, 48);
     assert_eq!(parsed(Link::Ip, &v6_fragment(8)), Parsed::NotOurs(NotOurs::Fragment));
 }
