@@ -256,3 +256,6 @@ impl IpHeader {
         if offset > self.end { None } else { Some(self.end - offset) }
     }
 }
+
+#[cfg(test)]
+mod tests;
