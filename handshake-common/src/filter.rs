@@ -363,7 +363,7 @@ pub struct MemoryBucket {
     heads_and_numbers: [(u64, u64); WAYS],
 }
 
-impl Bucket for MemoryBucket {
+impl Bucket for &mut MemoryBucket {
     fn load(&self, way: usize) -> (u64, u64) {
         self.heads_and_numbers[way]
     }

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use handshake_common::abi::{Counter, Hook};
 use handshake_common::event::Event;
-use handshake_common::packet::{IcmpError, Segment};
+use handshake_common::observe::What;
 
 use crate::context::Packet;
 use crate::maps::{HS_COUNTERS, HS_RINGS};
@@ -24,14 +24,6 @@ pub(crate) fn count(hook: Hook, counter: Counter) {
         // COUNTERS by the definition of `Counter`.
         unsafe { (*row)[counter as usize] += 1 };
     }
-}
-
-/// What an event reports.
-pub(crate) enum What<'a> {
-    /// A segment and its [`handshake_common::event::kind`].
-    Segment(u8, &'a Segment),
-    /// An ICMP error.
-    IcmpError(&'a IcmpError),
 }
 
 /// Writes one event into this CPU's ring, without waking anybody: the reader has a timer.

@@ -1,1 +1,3 @@
 //! Where events come from: per-CPU rings of the kernel, or a capture file.
+
+pub mod replay;
