@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod capture;
 pub mod demo;
 pub mod frame;
+pub mod judge;
 pub mod lab;
 pub mod process;
 pub mod socket;
