@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
+use handshake_tests::bpf::{Counter, Hook, attachments};
 use handshake_tests::capture::{Capture, Handshake, handshakes};
 use handshake_tests::lab::{Family, Lab, Namespace};
 use handshake_tests::process::eventually;
@@ -119,4 +120,20 @@ fn a_namespace_ends_with_its_guard() -> Result<()> {
     eventually("the anchor ends", Duration::from_secs(1), || {
         !std::path::Path::new(&anchor).exists()
     })
+}
+
+#[test]
+fn a_foreign_program_counts_what_passes_and_goes_with_its_guard() -> Result<()> {
+    let lab = Lab::direct()?;
+    let services = Services::start(&lab)?;
+    for hook in Hook::ALL {
+        assert_eq!(attachments(&lab.server, "srv0")?, Vec::<String>::new());
+        let counter = Counter::attach(&lab.server, "srv0", hook)?;
+        assert_eq!(attachments(&lab.server, "srv0")?.len(), 1, "{hook:?}");
+        traffic::complete(&lab, Family::V4, 2)?;
+        assert!(counter.packets()? >= 6, "{hook:?}: {}", counter.packets()?);
+    }
+    assert_eq!(attachments(&lab.server, "srv0")?, Vec::<String>::new());
+    assert_eq!(services.answered(), 6);
+    Ok(())
 }

@@ -51,7 +51,7 @@ impl Capture {
         let mut child = namespace
             .command("tcpdump")
             .args(["-n", "-U", "-w", "-", "-s", "256", "-B", "16384", "-i", device])
-            .args(["--time-stamp-precision=nano", "--immediate-mode", "tcp or (ip6 proto 6)"])
+            .args(["--time-stamp-precision=nano", "--immediate-mode", "tcp or icmp or icmp6"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -73,14 +73,19 @@ impl Capture {
     }
 
     /// Stops and returns the segments in order of capture.
-    pub fn stop(mut self) -> Result<Vec<Packet>> {
+    pub fn stop(self) -> Result<Vec<Packet>> {
+        read_pcap(&self.into_file()?)
+    }
+
+    /// Stops and returns the whole capture file; [`read_pcap`] reads it.
+    pub fn into_file(mut self) -> Result<Vec<u8>> {
         // What was sent just now may still be on its way to tcpdump.
         std::thread::sleep(Duration::from_millis(200));
         signal(&self.child, libc::SIGINT)?;
         wait(&mut self.child, Duration::from_secs(10))?;
         let bytes = self.bytes.take().context("stopped twice")?;
         let Ok(bytes) = bytes.join() else { bail!("the capture's reader panicked") };
-        read_pcap(&bytes?)
+        Ok(bytes?)
     }
 }
 
@@ -92,7 +97,8 @@ impl Drop for Capture {
     }
 }
 
-fn read_pcap(bytes: &[u8]) -> Result<Vec<Packet>> {
+/// The TCP segments of a capture file, in its order.
+pub fn read_pcap(bytes: &[u8]) -> Result<Vec<Packet>> {
     let number = |at: usize| -> Result<u32> {
         let bytes = bytes.get(at..at + 4).context("the capture is cut off")?;
         Ok(u32::from_ne_bytes(bytes.try_into()?))

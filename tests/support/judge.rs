@@ -64,10 +64,7 @@ pub fn from_client(attempts: &[Value], client: SocketAddr) -> Vec<&Value> {
 }
 
 /// A completed attempt says what the capture says: ISNs, and latency within the tolerance.
-pub fn assert_agrees(
-    attempt: &Value,
-    captured: &HashMap<(SocketAddr, SocketAddr), Handshake>,
-) {
+pub fn assert_agrees(attempt: &Value, captured: &HashMap<(SocketAddr, SocketAddr), Handshake>) {
     let handshake = captured.get(&ends(attempt));
     let handshake = handshake.unwrap_or_else(|| panic!("not captured: {attempt}"));
     let first = |packets: &[Packet], what: &str| {

@@ -1,13 +1,13 @@
 //! Runs the program under test and collects every record and word it says. Each wait has a limit, and
 //! the program never outlives its [`Watcher`].
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::lab::Namespace;
@@ -28,6 +28,21 @@ pub fn binary() -> Result<PathBuf> {
     let modified = |path: &PathBuf| path.metadata().and_then(|data| data.modified()).ok();
     let newest = built.into_iter().filter(|path| path.exists()).max_by_key(modified);
     newest.context("there is no handshake to test: run `cargo xtask build`")
+}
+
+/// What the program makes of a capture file: one record an attempt.
+pub fn replay(file: &[u8], arguments: &[&str]) -> Result<Vec<Value>> {
+    let mut command = Command::new(binary()?);
+    command.args(["replay", "--format", "json"]).args(arguments).arg("-");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut stdin = child.stdin.take().context("no input")?;
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || drop(stdin.write_all(file)));
+        child.wait_with_output()
+    })?;
+    ensure!(output.status.success(), "replay ended with {}", output.status);
+    let lines = output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| Ok(serde_json::from_slice(line)?)).collect()
 }
 
 /// `handshake watch --format json` at work.

@@ -25,7 +25,15 @@ struct Post<'a> {
 fn fetch(lab: &Lab, family: Family) -> Result<()> {
     let url = format!("http://{}/[1-{EACH}]", lab.server(family, HTTP));
     let codes = lab.client.run(&[
-        "curl", "-s", "--max-time", "30", "-o", "/dev/null", "-w", "%{http_code}\n", &url,
+        "curl",
+        "-s",
+        "--max-time",
+        "30",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}\n",
+        &url,
     ])?;
     ensure!(codes.lines().filter(|&code| code == "200").count() == EACH, "{codes}");
     Ok(())

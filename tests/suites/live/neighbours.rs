@@ -130,7 +130,8 @@ fn foreign_tc_programs_on_either_side_see_the_same_packets() -> Result<()> {
         let ingress = Counter::attach(&lab.server, "srv0", Hook::TcIngress)?;
         Ok([ingress, Counter::attach(&lab.server, "srv0", Hook::TcEgress)?])
     };
-    let counts = |pair: &[Counter; 2]| -> Result<_> { Ok([pair[0].packets()?, pair[1].packets()?]) };
+    let counts =
+        |pair: &[Counter; 2]| -> Result<_> { Ok([pair[0].packets()?, pair[1].packets()?]) };
     let older = pair()?;
     let place = programs(&lab.server, "srv0", Hook::TcIngress)?;
     let watcher = Watcher::start(&lab.server, &["-i", "srv0", "--hook", "tc"])?;
@@ -183,7 +184,8 @@ fn two_watchers_see_the_same_and_leave_each_other_alone() -> Result<()> {
 
 /// What a packet says, without its time.
 fn says(packets: Vec<Packet>) -> Vec<String> {
-    let mut said: Vec<_> = packets.into_iter().map(|packet| format!("{:?}", packet.segment)).collect();
+    let mut said: Vec<_> =
+        packets.into_iter().map(|packet| format!("{:?}", packet.segment)).collect();
     said.sort_unstable();
     said
 }

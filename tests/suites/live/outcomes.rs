@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use handshake_tests::capture::{Capture, Handshake, handshakes};
+use handshake_tests::capture::{Capture, Handshake, handshakes, read_pcap};
 use handshake_tests::judge::{assert_lossless, copies, ends, from_client};
 use handshake_tests::lab::{Family, Lab, Namespace};
 use handshake_tests::traffic::{self, Loss, Services};
-use handshake_tests::watcher::Watcher;
+use handshake_tests::watcher::{Watcher, replay};
 use serde_json::Value;
 
 /// `--timeout` of all tests here; silence must last longer than that, and two and a half times the
@@ -60,10 +60,14 @@ fn provoke_at(
         clients.push((family, provoke(lab, family)?));
     }
     let all = watcher.await_attempts(2 * expected, VERDICT);
-    let captured = handshakes(&capture.stop()?);
+    let file = capture.into_file()?;
+    let captured = handshakes(&read_pcap(&file)?);
     let report = watcher.stop()?;
     all.with_context(|| format!("{:?}", report.attempts))?;
     assert_lossless(&report);
+    if !device.contains('*') {
+        assert_replays(&report.attempts, &replay(&file, &["--timeout", TIMEOUT])?);
+    }
     let case = |(family, client)| {
         let wire = captured.iter().find(|(key, _)| key.0 == client);
         let wire = wire.map(|(_, wire)| wire.clone()).unwrap_or_default();
@@ -71,6 +75,26 @@ fn provoke_at(
         Case { family, attempts, wire }
     };
     Ok(clients.into_iter().map(case).collect())
+}
+
+/// The capture, replayed, says the same of each attempt; but it ends before silence has lasted.
+fn assert_replays(live: &[Value], replayed: &[Value]) {
+    for attempt in live {
+        let same = |other: &&Value| {
+            ends(other) == ends(attempt)
+                && other["client_isn"] == attempt["client_isn"]
+                && other["isn_repeat"] == attempt["isn_repeat"]
+        };
+        let found = replayed.iter().find(same);
+        let found = found.unwrap_or_else(|| panic!("not replayed: {attempt}"));
+        if found["outcome"] == "unfinished" {
+            assert_eq!(attempt["ended_by"], "timeout", "{attempt}");
+            continue;
+        }
+        for field in ["outcome", "ended_by", "syn_retrans", "synack_retrans", "syn", "synack"] {
+            assert_eq!(attempt[field], found[field], "{field}: {attempt}");
+        }
+    }
 }
 
 /// The same at the server.

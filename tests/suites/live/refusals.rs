@@ -88,7 +88,8 @@ fn unknown_flags_and_values_are_answered_with_a_suggestion() -> Result<()> {
     assert_refused(&report, USAGE, &["--fromat", "--format"]);
     let report = refuse(&namespace, &[], &["watch", "--hook", "xpd"])?;
     assert_refused(&report, USAGE, &["xpd", "xdp"]);
-    for bad in [["--timeout", "soon"], ["--port", "0"], ["--net", "10.0.0.0/33"], ["--count", "0"]] {
+    for bad in [["--timeout", "soon"], ["--port", "0"], ["--net", "10.0.0.0/33"], ["--count", "0"]]
+    {
         let report = refuse(&namespace, &[], &["watch", bad[0], bad[1]])?;
         assert_refused(&report, USAGE, &[bad[0], bad[1]]);
     }
@@ -101,7 +102,11 @@ fn an_interface_name_no_kernel_would_take_is_refused_in_words() -> Result<()> {
     for name in ["", "a/b", "a-name-that-is-far-too-long"] {
         let report = refuse(&namespace, &[], &["watch", "-i", name])?;
         let code = report.status.code();
-        assert!(code == Some(NOTHING_ATTACHED) || code == Some(USAGE), "{name:?}: {}", report.stderr);
+        assert!(
+            code == Some(NOTHING_ATTACHED) || code == Some(USAGE),
+            "{name:?}: {}",
+            report.stderr
+        );
         assert!(!report.stderr.contains("panicked"), "{}", report.stderr);
     }
     Ok(())
