@@ -1,34 +1,60 @@
 //! Exit codes, and the one error that carries them.
 
-use std::fmt;
+use std::fmt::{self, Display};
 
-/// Exit codes of the program; API (`product` contract).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Code {
-    /// Something failed while running.
-    Runtime = 1,
-    /// Usage or configuration.
-    Usage = 2,
-    /// Nothing could be attached.
-    NothingAttached = 3,
-    /// A privilege is missing.
-    NoPrivilege = 77,
-}
+use crate::interfaces::{InterfacesError, SelectError};
+use crate::loader::{AttachError, LoadError};
 
-/// An error that says how the program shall exit.
+/// Something failed while running.
+pub const RUNTIME: u8 = 1;
+/// Nothing could be attached.
+pub const NOTHING_ATTACHED: u8 = 3;
+
+/// An error that says how the program shall exit. (Usage errors exit with 2 in clap; a missing
+/// privilege is 77.)
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
-    pub code: Code,
+    pub code: u8,
     /// What, why, and the next command.
     pub message: String,
 }
 
-impl fmt::Display for Failure {
+impl Failure {
+    /// A failure with `code`.
+    pub fn new(code: u8, message: impl Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+}
+
+impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
 impl std::error::Error for Failure {}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        Self::new(error.exit_code(), error)
+    }
+}
+
+impl From<AttachError> for Failure {
+    fn from(error: AttachError) -> Self {
+        Self::new(error.exit_code(), error)
+    }
+}
+
+impl From<InterfacesError> for Failure {
+    fn from(error: InterfacesError) -> Self {
+        Self::new(error.exit_code(), error)
+    }
+}
+
+impl From<SelectError> for Failure {
+    fn from(error: SelectError) -> Self {
+        Self::new(error.exit_code(), error)
+    }
+}

@@ -1,12 +1,12 @@
 //! The `handshake` program: parses arguments and hands over.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
 use handshake_user::cli::{Cli, Command, ReplayArgs};
-use handshake_user::exit::{Code, Failure};
+use handshake_user::exit::{Failure, RUNTIME};
 use handshake_user::output::json;
 use handshake_user::stdout::Output;
 use handshake_user::{app, replay};
@@ -17,8 +17,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("handshake: {error:#}");
-            let code = error.downcast_ref::<Failure>().map_or(Code::Runtime, |f| f.code);
-            ExitCode::from(code as u8)
+            let code = error.downcast_ref::<Failure>().map_or(RUNTIME, |failure| failure.code);
+            ExitCode::from(code)
         }
     }
 }
@@ -40,9 +40,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
 }
 
 fn replay_files(args: &ReplayArgs) -> Result<ExitCode> {
-    let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let color = app::color();
     let fine = replay::run(args, &mut Output::stdout(), color)?;
-    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(Code::Runtime as u8) })
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(RUNTIME) })
 }
 
 fn man() -> Result<ExitCode> {

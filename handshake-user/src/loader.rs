@@ -1,0 +1,431 @@
+//! Loads the eBPF object, attaches it to interfaces, reads its counters.
+//!
+//! Nothing of ours replaces a foreign program, and nothing stays attached when the process dies,
+//! except filters on kernels without TCX, which carry our name ([`cleanup`]). Which hook an
+//! interface gets is decided in `plan`, done in `attach`. Events are read by `source::ring`.
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use aya::maps::{ArrayOfMaps, Map, MapData, PerCpuArray, RingBuf};
+use aya::{Ebpf, EbpfLoader};
+use handshake_common::abi::{COUNTERS, Counter, DEFAULT_BUCKETS, EVENT_CLASSES, Hook, MAX_CPUS};
+use handshake_common::abi::{PACKET_CLASSES, name};
+
+use crate::interfaces::Interface;
+use crate::source::ring::Rings;
+
+mod attach;
+mod bpf;
+mod clsact;
+mod error;
+mod plan;
+mod privilege;
+
+pub use attach::{Attachment, Health, How, Placement, State};
+pub use error::{AttachError, LoadError};
+pub use privilege::Privilege;
+
+use attach::Attached;
+
+/// The programs, as `cargo xtask build` made them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HANDSHAKE_EBPF_OBJECT"));
+
+/// Default bytes of a ring: room for 4,096 events, which a SYN flood of a million packets a second
+/// on one CPU fills in 4 ms.
+pub const DEFAULT_RING_BYTES: u32 = 512 * 1024;
+/// Largest ring that can be asked for; larger ones the kernel refuses on small machines.
+const MAX_RING_BYTES: u32 = 1 << 28;
+/// Fewest and most buckets of the filter table (64 bytes each).
+const BUCKETS: std::ops::RangeInclusive<u32> = 64..=1 << 20;
+
+/// Where to attach (`--hook`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HookChoice {
+    /// By interface: see `plan`.
+    #[default]
+    Auto,
+    /// XDP; TC where XDP is refused.
+    Xdp,
+    /// TC.
+    Tc,
+}
+
+/// How to attach XDP (`--xdp-mode`). Anything but `Auto` asks for XDP, unless the hook is TC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum XdpModeChoice {
+    /// Native.
+    #[default]
+    Auto,
+    /// Native.
+    Native,
+    /// Generic.
+    Generic,
+}
+
+/// How to attach TC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TcChoice {
+    /// TCX where the kernel has it.
+    #[default]
+    Auto,
+    /// Filters on `clsact`, as on kernels before 6.6; for tests.
+    Clsact,
+}
+
+/// What to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Where to attach.
+    pub hook: HookChoice,
+    /// How to attach XDP.
+    pub xdp_mode: XdpModeChoice,
+    /// How to attach TC.
+    pub tc: TcChoice,
+    /// Wanted bytes of each CPU's ring: see [`Options::ring_size`].
+    pub ring_bytes: u32,
+    /// Wanted buckets of the filter table, 64 bytes each: see [`Options::table_size`].
+    pub table_buckets: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            hook: HookChoice::default(),
+            xdp_mode: XdpModeChoice::default(),
+            tc: TcChoice::default(),
+            ring_bytes: DEFAULT_RING_BYTES,
+            table_buckets: DEFAULT_BUCKETS,
+        }
+    }
+}
+
+impl Options {
+    /// Bytes that each ring gets: the kernel wants a power of two of at least a page.
+    #[must_use]
+    pub fn ring_size(&self) -> u32 {
+        let page = page_size().min(MAX_RING_BYTES);
+        self.ring_bytes.clamp(page, MAX_RING_BYTES).next_power_of_two()
+    }
+
+    /// Buckets that the filter table gets: a power of two.
+    #[must_use]
+    pub fn table_size(&self) -> u32 {
+        self.table_buckets.clamp(*BUCKETS.start(), *BUCKETS.end()).next_power_of_two()
+    }
+}
+
+fn page_size() -> u32 {
+    // SAFETY: asks for a constant of the system.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u32::try_from(bytes).unwrap_or(4096)
+}
+
+/// The kernel's counters, summed over CPUs since loading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters(pub [[u64; COUNTERS]; 3]);
+
+impl Counters {
+    /// One counter of one hook.
+    #[must_use]
+    pub fn of(&self, hook: Hook, counter: Counter) -> u64 {
+        self.0[hook as usize][counter as usize]
+    }
+
+    /// One counter of all hooks together.
+    #[must_use]
+    pub fn total(&self, counter: Counter) -> u64 {
+        self.0.iter().map(|row| row[counter as usize]).sum()
+    }
+
+    /// Packets that a hook saw.
+    #[must_use]
+    pub fn seen(&self, hook: Hook) -> u64 {
+        self.0[hook as usize][..PACKET_CLASSES].iter().sum()
+    }
+
+    /// Events that the programs had to report: delivered and lost together.
+    #[must_use]
+    pub fn offered(&self) -> u64 {
+        self.0.iter().flat_map(|row| &row[..EVENT_CLASSES]).sum()
+    }
+
+    /// Events lost because a ring was full or missing.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.total(Counter::EventsLost) + self.total(Counter::EventsNoRing)
+    }
+}
+
+/// What the verifier made of a program.
+#[derive(Debug)]
+pub struct ProgramReport {
+    /// The program's name.
+    pub name: &'static str,
+    /// Sizes, or why it did not load.
+    pub result: Result<Verified, LoadError>,
+}
+
+/// Sizes of a loaded program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Instructions that the verifier walked through (Linux 5.16).
+    pub verified_instructions: Option<u32>,
+    /// Bytes of machine code; 0 without a JIT.
+    pub jited_bytes: u32,
+}
+
+/// What a program costs, while `kernel.bpf_stats_enabled` is 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProgramStats {
+    /// The program's name.
+    pub name: &'static str,
+    /// Packets it ran for.
+    pub runs: u64,
+    /// Time spent in it.
+    pub time: Duration,
+}
+
+/// The loaded object and everything attached. Dropping it detaches.
+pub struct Loader {
+    // Before `ebpf`, so that attachments go first.
+    attached: Vec<Attached>,
+    rings: Option<Rings>,
+    ring_memory: u64,
+    options: Options,
+    ebpf: Ebpf,
+}
+
+impl Loader {
+    /// Loads maps and rings; programs are loaded when an interface first needs them.
+    ///
+    /// # Errors
+    /// If the process may not, the kernel cannot, or a limit is reached.
+    pub fn load(options: &Options) -> Result<Self, LoadError> {
+        privilege::check().map_err(LoadError::Privilege)?;
+        let buffers = make_rings(options.ring_size())?;
+        let mut ebpf = load_object(options)?;
+        let ring_memory = buffers.iter().map(|(_, ring)| map_memory(ring.fd().as_fd())).sum();
+        let rings = store_rings(&mut ebpf, buffers)?;
+        let rings = Some(Rings::new(rings));
+        Ok(Self { attached: Vec::new(), rings, ring_memory, options: options.clone(), ebpf })
+    }
+
+    /// The rings, for the thread that reads them; none the second time.
+    pub fn take_rings(&mut self) -> Option<Rings> {
+        self.rings.take()
+    }
+
+    /// Attaches to both directions of an interface. What was attached to its index before is
+    /// detached first.
+    ///
+    /// # Errors
+    /// If no hook of it can be had; nothing is attached to it then.
+    pub fn attach(&mut self, interface: &Interface) -> Result<Attachment, AttachError> {
+        self.detach(interface.index);
+        let attached = attach::attach(&mut self.ebpf, &self.options, interface)?;
+        let attachment = attached.attachment.clone();
+        self.attached.push(attached);
+        Ok(attachment)
+    }
+
+    /// Detaches from an interface; false if nothing was attached to it. Also right for interfaces
+    /// that are gone.
+    pub fn detach(&mut self, index: u32) -> bool {
+        let before = self.attached.len();
+        self.attached.retain(|one| one.attachment.index != index);
+        self.attached.len() < before
+    }
+
+    /// Detaches from all interfaces. Maps, counters and rings stay.
+    pub fn detach_all(&mut self) {
+        self.attached.clear();
+    }
+
+    /// What is attached.
+    pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
+        self.attached.iter().map(|one| &one.attachment)
+    }
+
+    /// Asks the kernel whether everything is still where it was attached.
+    #[must_use]
+    pub fn health(&self) -> Vec<Health> {
+        self.attached.iter().map(Attached::health).collect()
+    }
+
+    /// Reads the counters.
+    ///
+    /// # Errors
+    /// If the kernel refuses, which only a bug can make it do.
+    pub fn counters(&self) -> Result<Counters, LoadError> {
+        let map = self.ebpf.map(name::COUNTERS).ok_or_else(|| no_map(name::COUNTERS))?;
+        let map = PerCpuArray::<_, [u64; COUNTERS]>::try_from(map).map_err(object_error)?;
+        let mut sum = [[0u64; COUNTERS]; 3];
+        for (hook, row) in sum.iter_mut().enumerate() {
+            for cpu in map.get(&(hook as u32), 0).map_err(object_error)?.iter() {
+                row.iter_mut().zip(cpu).for_each(|(sum, one)| *sum = sum.wrapping_add(*one));
+            }
+        }
+        Ok(Counters(sum))
+    }
+
+    /// Bytes of kernel memory that maps, rings and loaded programs hold.
+    #[must_use]
+    pub fn kernel_memory_bytes(&self) -> u64 {
+        let maps = self.ebpf.maps().filter_map(|(_, map)| map_data(map));
+        let maps: u64 = maps.map(|map| map_memory(map.fd().as_fd())).sum();
+        let programs = self.ebpf.programs().filter_map(|(_, program)| program.fd().ok());
+        let programs: u64 = programs.map(|fd| map_memory(fd.as_fd())).sum();
+        maps + programs + self.ring_memory
+    }
+
+    /// Bytes of each CPU's ring, after rounding.
+    #[must_use]
+    pub fn ring_bytes(&self) -> u32 {
+        self.options.ring_size()
+    }
+
+    /// Runs and run time of the loaded programs; zeroes unless `kernel.bpf_stats_enabled` is 1.
+    #[must_use]
+    pub fn program_stats(&self) -> Vec<ProgramStats> {
+        let stats = |name: &'static str| {
+            let info = self.ebpf.program(name)?.info().ok()?;
+            Some(ProgramStats { name, runs: info.run_count(), time: info.run_time() })
+        };
+        name::PROGRAMS.into_iter().filter_map(stats).collect()
+    }
+}
+
+/// Loads every program on this kernel without attaching any.
+///
+/// # Errors
+/// If not even the maps can be made; programs have their own results.
+pub fn verify() -> Result<Vec<ProgramReport>, LoadError> {
+    privilege::check().map_err(LoadError::Privilege)?;
+    let mut ebpf = load_object(&Options::default())?;
+    let report = |name| ProgramReport { name, result: verify_one(&mut ebpf, name) };
+    Ok(name::PROGRAMS.into_iter().map(report).collect())
+}
+
+fn verify_one(ebpf: &mut Ebpf, name: &str) -> Result<Verified, LoadError> {
+    attach::program_fd(ebpf, name)?;
+    let info = ebpf.program(name).map(aya::programs::Program::info);
+    let info = info.and_then(Result::ok).ok_or_else(|| no_map(name))?;
+    Ok(Verified {
+        verified_instructions: info.verified_instruction_count(),
+        jited_bytes: info.size_jitted(),
+    })
+}
+
+/// Removes TC filters that killed processes of ours left on kernels without TCX. Filters of
+/// running ones stay, and so does everything that is not ours. Returns a sentence for each filter
+/// of ours.
+///
+/// # Errors
+/// If the process may not.
+pub fn cleanup() -> Result<Vec<String>, AttachError> {
+    attach::cleanup()
+}
+
+fn load_object(options: &Options) -> Result<Ebpf, LoadError> {
+    let buckets = options.table_size();
+    let mask = buckets - 1;
+    let (low, high) = (random(), random());
+    EbpfLoader::new()
+        .override_global(name::TABLE_MASK, &mask, true)
+        .override_global(name::KEY_LOW, &low, true)
+        .override_global(name::KEY_HIGH, &high, true)
+        .map_max_entries(name::TABLE, buckets)
+        .load(OBJECT)
+        .map_err(|error| LoadError::from_object(&error))
+}
+
+/// A number that nobody outside can guess: a keyed hash with the standard library's random keys.
+fn random() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// A ring for every online CPU that has a slot. Events on CPUs that come later are counted as lost
+/// for want of a ring.
+fn make_rings(bytes: u32) -> Result<Vec<(u32, MapData)>, LoadError> {
+    let cpus = aya::util::online_cpus().map_err(|(path, error)| LoadError::Io {
+        doing: format!("read the list of CPUs from {path}"),
+        source: error,
+    })?;
+    let with_slot = cpus.into_iter().filter(|&cpu| (cpu as usize) < MAX_CPUS);
+    with_slot
+        .map(|cpu| {
+            let ring = bpf::create_ring(bytes).map_err(|error| LoadError::from_ring(bytes, error));
+            Ok((cpu, MapData::from_fd(ring?).map_err(object_error)?))
+        })
+        .collect()
+}
+
+fn store_rings(
+    ebpf: &mut Ebpf,
+    rings: Vec<(u32, MapData)>,
+) -> Result<Vec<RingBuf<MapData>>, LoadError> {
+    let map = ebpf.map_mut(name::RINGS).ok_or_else(|| no_map(name::RINGS))?;
+    let mut slots = ArrayOfMaps::<_, MapData>::try_from(map).map_err(object_error)?;
+    let mut buffers = Vec::with_capacity(rings.len());
+    for (cpu, ring) in rings {
+        slots.set(cpu, &ring, 0).map_err(object_error)?;
+        buffers.push(RingBuf::try_from(Map::RingBuf(ring)).map_err(object_error)?);
+    }
+    Ok(buffers)
+}
+
+fn object_error(error: impl Into<aya::EbpfError>) -> LoadError {
+    LoadError::from_object(&error.into())
+}
+
+fn no_map(name: &str) -> LoadError {
+    LoadError::Object(format!("it has no {name}"))
+}
+
+fn map_data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(data) | Map::PerCpuArray(data) | Map::ArrayOfMaps(data) => Some(data),
+        _ => None,
+    }
+}
+
+/// What the kernel charges for a map or program, by its own account.
+fn map_memory(fd: BorrowedFd<'_>) -> u64 {
+    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+    let info = fs::read_to_string(path).unwrap_or_default();
+    let value = info.lines().find_map(|line| line.strip_prefix("memlock:"));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_rounded_up_to_what_the_kernel_takes() {
+        let ring = |ring_bytes| Options { ring_bytes, ..Options::default() }.ring_size();
+        assert_eq!((ring(0), ring(5000)), (page_size(), 8192.max(page_size())));
+        assert_eq!(ring(u32::MAX), MAX_RING_BYTES);
+        let table = |table_buckets| Options { table_buckets, ..Options::default() }.table_size();
+        assert_eq!((table(0), table(65), table(u32::MAX)), (64, 128, 1 << 20));
+    }
+
+    #[test]
+    fn counters_add_up_by_hook_and_class() {
+        let mut counters = Counters([[0; COUNTERS]; 3]);
+        counters.0[Hook::Xdp as usize][Counter::Syn as usize] = 3;
+        counters.0[Hook::TcEgress as usize][Counter::SynAck as usize] = 2;
+        counters.0[Hook::TcEgress as usize][Counter::NotIp as usize] = 7;
+        counters.0[Hook::TcEgress as usize][Counter::EventsLost as usize] = 1;
+        assert_eq!((counters.offered(), counters.lost()), (5, 1));
+        assert_eq!((counters.seen(Hook::TcEgress), counters.seen(Hook::Xdp)), (9, 3));
+    }
+
+    #[test]
+    fn random_numbers_differ() {
+        assert_ne!(random(), random());
+    }
+}

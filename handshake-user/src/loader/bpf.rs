@@ -1,0 +1,153 @@
+//! The three `bpf(2)` commands that aya does not give us as we need them.
+//!
+//! Links: aya 0.14 falls back to netlink when the kernel answers EINVAL to an XDP link, and such
+//! an attachment survives SIGKILL; it also hides the interface of a link, by which a link that
+//! somebody detached is known. Rings: their size is chosen while running.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Commands (`enum bpf_cmd`, `linux/bpf.h`).
+const MAP_CREATE: i64 = 0;
+const OBJ_GET_INFO_BY_FD: i64 = 15;
+const LINK_CREATE: i64 = 28;
+/// `BPF_MAP_TYPE_RINGBUF`, kernel 5.8.
+const MAP_TYPE_RINGBUF: u32 = 27;
+/// `BPF_F_BEFORE`: with no program named, before all others.
+const BEFORE_ALL: u32 = 1 << 3;
+/// `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` (`if_link.h`).
+const XDP_SKB_MODE: u32 = 1 << 1;
+const XDP_DRV_MODE: u32 = 1 << 2;
+
+/// Where a link goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    XdpNative,
+    XdpGeneric,
+    TcxIngress,
+    TcxEgress,
+}
+
+impl Target {
+    /// `enum bpf_attach_type` and flags.
+    fn encode(self) -> (u32, u32) {
+        match self {
+            Self::XdpNative => (37, XDP_DRV_MODE),
+            Self::XdpGeneric => (37, XDP_SKB_MODE),
+            Self::TcxIngress => (46, BEFORE_ALL),
+            Self::TcxEgress => (47, BEFORE_ALL),
+        }
+    }
+}
+
+/// `union bpf_attr` of `BPF_LINK_CREATE`, as far as the end of its `tcx` member.
+#[repr(C)]
+#[derive(Default)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+    relative: u32,
+    padding: u32,
+    expected_revision: u64,
+}
+
+/// `union bpf_attr` of `BPF_MAP_CREATE`, as far as the name.
+#[repr(C)]
+#[derive(Default)]
+struct MapCreate {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    inner_map_fd: u32,
+    numa_node: u32,
+    name: [u8; 16],
+}
+
+/// `union bpf_attr` of `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+#[derive(Default)]
+struct GetInfo {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The start of `struct bpf_link_info`: for XDP and TCX the interface follows the common part.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    prog_id: u32,
+    padding: u32,
+    ifindex: u32,
+    attach_type: u32,
+}
+
+/// Attaches a program by a link: it detaches when the last descriptor of it closes, so also when
+/// the process is killed.
+pub(super) fn create_link(
+    program: BorrowedFd<'_>,
+    index: u32,
+    target: Target,
+) -> io::Result<OwnedFd> {
+    let (attach_type, flags) = target.encode();
+    let prog_fd = program.as_raw_fd() as u32;
+    let target_ifindex = index;
+    let mut attr =
+        LinkCreate { prog_fd, target_ifindex, attach_type, flags, ..LinkCreate::default() };
+    // SAFETY: `attr` is what LINK_CREATE expects, and the result is a descriptor of ours.
+    unsafe { call(LINK_CREATE, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd)) }
+}
+
+/// The interface a link is attached to; 0 if the interface is gone or somebody detached the link.
+pub(super) fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut info = LinkInfo::default();
+    let mut attr = GetInfo {
+        bpf_fd: link.as_raw_fd() as u32,
+        info_len: size_of::<LinkInfo>() as u32,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: the kernel writes at most `info_len` bytes into `info`, which is that long.
+    unsafe { call(OBJ_GET_INFO_BY_FD, &mut attr)? };
+    Ok(info.ifindex)
+}
+
+/// Makes a ring buffer of `bytes` (a power of two and a multiple of the page size).
+pub(super) fn create_ring(bytes: u32) -> io::Result<OwnedFd> {
+    let mut name = [0; 16];
+    name[..7].copy_from_slice(b"HS_RING");
+    let mut attr =
+        MapCreate { map_type: MAP_TYPE_RINGBUF, max_entries: bytes, name, ..MapCreate::default() };
+    // SAFETY: `attr` is what MAP_CREATE expects, and the result is a descriptor of ours.
+    unsafe { call(MAP_CREATE, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd)) }
+}
+
+/// Calls `bpf(2)`.
+///
+/// # Safety
+/// `attr` is the attribute of `command`, and what it points to lives through the call.
+unsafe fn call<T>(command: i64, attr: &mut T) -> io::Result<i32> {
+    // SAFETY: see above; the kernel reads and writes within the size given.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, (&raw mut *attr).cast::<u8>(), size_of::<T>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_have_the_layout_of_the_kernel() {
+        assert_eq!(size_of::<LinkCreate>(), 32);
+        assert_eq!(std::mem::offset_of!(LinkCreate, expected_revision), 24);
+        assert_eq!((size_of::<MapCreate>(), size_of::<GetInfo>()), (44, 16));
+        assert_eq!(std::mem::offset_of!(LinkInfo, ifindex), 16);
+    }
+}

@@ -1,0 +1,111 @@
+//! Reads the kernel's per-CPU rings, fairly and boundedly.
+//!
+//! Nobody is woken by the kernel (the programs submit without wake-up): the caller drains on a
+//! timer. Nothing is judged here; records that are no events are counted. Next: `merge`.
+
+use aya::maps::{MapData, RingBuf};
+use handshake_common::event::Event;
+
+use crate::clock::Clock;
+
+/// Records taken from one ring before it is the next one's turn.
+const TURN: usize = 64;
+
+/// The rings of all CPUs, made by `loader::Loader`.
+pub struct Rings {
+    rings: Vec<Ring>,
+    /// Which ring goes first in the next drain.
+    first: usize,
+}
+
+struct Ring {
+    buffer: RingBuf<MapData>,
+    /// Nothing that is still in the ring is older, apart from what interrupts reorder.
+    horizon_ns: u64,
+    emptied: bool,
+}
+
+/// What one [`Rings::drain`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Events appended.
+    pub delivered: u64,
+    /// Records that are no events of this version: none, unless there is a bug.
+    pub undecodable: u64,
+    /// Every ring was read to its end.
+    pub emptied: bool,
+    /// Boot time in nanoseconds before the first ring was read: the `now_ns` of `Merge::release`.
+    pub started_ns: u64,
+    /// Boot time in nanoseconds before which nothing is left in the rings that were not read to
+    /// their end; none if all were.
+    pub horizon_ns: Option<u64>,
+}
+
+impl Rings {
+    pub(crate) fn new(buffers: impl IntoIterator<Item = RingBuf<MapData>>) -> Self {
+        let ring = |buffer| Ring { buffer, horizon_ns: 0, emptied: false };
+        Self { rings: buffers.into_iter().map(ring).collect(), first: 0 }
+    }
+
+    /// Number of rings: one a CPU.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rings.len()
+    }
+
+    /// True if there is no ring, so that every event is lost (and counted by the kernel).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rings.is_empty()
+    }
+
+    /// Appends at most `max_events` events to `out`, a few from each ring in turn; each drain
+    /// starts with another ring. `max_events` bounds undecodable records as well.
+    pub fn drain(&mut self, max_events: usize, out: &mut Vec<Event>) -> Drained {
+        let started_ns = Clock::now();
+        let before = out.len();
+        let mut undecodable = 0;
+        let mut left = max_events;
+        self.rings.iter_mut().for_each(|ring| ring.emptied = false);
+        self.rings.rotate_left(self.first);
+        self.first = usize::from(self.rings.len() > 1);
+        while left > 0 && self.rings.iter().any(|ring| !ring.emptied) {
+            for ring in self.rings.iter_mut().filter(|ring| !ring.emptied) {
+                let taken = ring.take(left.min(TURN), out, &mut undecodable);
+                if ring.emptied {
+                    ring.horizon_ns = ring.horizon_ns.max(started_ns);
+                }
+                left -= taken;
+            }
+        }
+        let waiting = self.rings.iter().filter(|ring| !ring.emptied);
+        let horizon_ns = waiting.map(|ring| ring.horizon_ns).min();
+        Drained {
+            delivered: (out.len() - before) as u64,
+            undecodable,
+            emptied: horizon_ns.is_none(),
+            started_ns,
+            horizon_ns,
+        }
+    }
+}
+
+impl Ring {
+    /// Takes at most `limit` records; marks the ring if that was its end.
+    fn take(&mut self, limit: usize, out: &mut Vec<Event>, undecodable: &mut u64) -> usize {
+        for taken in 0..limit {
+            let Some(record) = self.buffer.next() else {
+                self.emptied = true;
+                return taken;
+            };
+            match Event::decode(&record) {
+                Ok(event) => {
+                    self.horizon_ns = self.horizon_ns.max(event.time_ns);
+                    out.push(event);
+                }
+                Err(_) => *undecodable += 1,
+            }
+        }
+        limit
+    }
+}
