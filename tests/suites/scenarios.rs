@@ -44,8 +44,7 @@ fn every_scenario_ends_as_it_says() {
 fn run(file: &Path) -> Vec<String> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let text = fs::read_to_string(file).expect("a readable scenario");
-    let mut config =
-        Config { timeout: 10_000_000_000, linger: 60_000_000_000, max_attempts: 1000 };
+    let mut config = Config { timeout: 10_000_000_000, linger: 60_000_000_000, max_attempts: 1000 };
     let mut expectations = Vec::new();
     let mut steps = Vec::new();
     for line in text.lines().map(|line| line.split('#').next().unwrap_or("").trim()) {
