@@ -7,7 +7,7 @@
 #[path = "attach/lab.rs"]
 mod lab;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -170,19 +170,23 @@ fn loopback_gets_tc_whatever_is_asked() {
 #[test]
 fn a_tun_interface_is_read_from_its_ip_header() {
     own_namespace();
-    run("ip tuntap add dev t0 mode tun");
-    run("ip addr add 10.8.0.1/24 dev t0");
-    run("ip link set t0 up");
-    let t0 = named("t0");
+    let (t0, mut file) = lab::tun("t0");
     assert_eq!((t0.link, t0.kind.as_deref()), (LinkKind::Ip, Some("tun")));
-    for options in [Options::default(), clsact(), xdp(XdpModeChoice::Generic)] {
+    let xdp_modes = [XdpModeChoice::Native, XdpModeChoice::Generic].map(xdp);
+    for options in [Options::default(), clsact()].into_iter().chain(xdp_modes) {
         let (mut loader, mut rings) = lab::loader(&options);
         let attachment = loader.attach(&t0).unwrap();
-        assert_eq!(attachment.egress.hook, Hook::TcEgress);
         let address = "10.8.0.2:4242".parse().unwrap();
         TcpStream::connect_timeout(&address, Duration::from_millis(20)).unwrap_err();
-        let events = read_until(&mut rings, |events| !events.is_empty());
-        assert_eq!((events[0].kind, events[0].dest_port), (kind::SYN, 4242), "{attachment:?}");
+        file.write_all(&lab::SYN).unwrap();
+        let is_syn = |event: &Event, port| event.kind == kind::SYN && event.dest_port == port;
+        let events = read_until(&mut rings, |events| {
+            events.iter().any(|event| is_syn(event, 80))
+                && events.iter().any(|event| is_syn(event, 4242))
+        });
+        let at = |port| events.iter().find(|event| is_syn(event, port)).map(|event| event.hook);
+        let expected = (Some(attachment.ingress.hook as u8), Some(Hook::TcEgress as u8));
+        assert_eq!((at(80), at(4242)), expected, "{attachment:?}");
         drop(loader);
         assert_eq!(attached_to("t0"), NOTHING);
     }
@@ -236,6 +240,47 @@ fn an_interface_that_goes_away_is_noticed() {
     let (mut loader, _rings) = lab::loader(&tc());
     let nul = Interface { name: "v\0a".to_owned(), ..va };
     assert!(matches!(loader.attach(&nul), Err(AttachError::Name(_))));
+}
+
+#[test]
+fn interfaces_that_come_and_go_leak_nothing() {
+    own_namespace();
+    let va = lab::veth();
+    let (mut loader, _rings) = lab::loader(&tc());
+    loader.attach(&va).unwrap();
+    run("ip link del va");
+    loader.detach(va.index);
+    let before = (lab::open_files(), loader.kernel_memory_bytes());
+    for _ in 0..50 {
+        let va = lab::veth();
+        loader.attach(&va).unwrap();
+        run("ip link del va");
+        assert!(loader.detach(va.index));
+    }
+    // Tests run side by side: their files come and go as well.
+    soon("files are closed", || lab::open_files() <= before.0 + 40);
+    assert_eq!(loader.kernel_memory_bytes(), before.1);
+}
+
+#[test]
+fn an_interface_that_moves_to_another_namespace_is_let_go() {
+    own_namespace();
+    let peer = lab::Peer::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for options in [tc(), clsact(), xdp(XdpModeChoice::Native)] {
+        let va = lab::veth();
+        let (mut loader, _rings) = lab::loader(&options);
+        loader.attach(&va).unwrap();
+        runtime.block_on(async {
+            let mut watch = interfaces::watch().unwrap();
+            run(&format!("ip link set va netns {}", peer.thread_id));
+            let gone = Change::LinkGone { index: va.index, name: "va".to_owned() };
+            changes_until(&mut watch, |change| *change == gone).await;
+        });
+        assert!(loader.detach(va.index));
+        assert_eq!(peer.run(|| attached_to("va")), NOTHING, "{options:?}");
+        run("ip link del vb");
+    }
 }
 
 #[test]

@@ -216,9 +216,9 @@ impl Place<'_> {
 
     /// The kernel's answer in words, with the remedy where there is one.
     fn why_no_xdp(&self, error: &io::Error) -> String {
-        let name = &self.interface.name;
+        let name = self.interface.name.escape_debug();
         let driver = self.interface.driver.as_deref().or(self.interface.kind.as_deref());
-        let driver = driver.unwrap_or(name);
+        let driver = driver.unwrap_or("the driver");
         match error.raw_os_error() {
             Some(libc::EBUSY | libc::EEXIST) => self.holder(),
             Some(libc::EOPNOTSUPP) => format!("{driver} has no XDP in this mode or configuration"),
