@@ -1,8 +1,9 @@
 //! What both sides of the kernel boundary must agree on.
 //!
 //! Here live the frame parser ([`packet`]), the canonical flow and its keyed fingerprint
-//! ([`flow`]), the decision which segments deserve an event ([`filter`]), the event bytes
-//! ([`event`]) and the names, counters and limits shared with the eBPF object ([`abi`]).
+//! ([`flow`]), the decision which segments deserve an event ([`filter`], and over whole frames
+//! [`observe`]), the event bytes ([`event`]) and the names, counters and limits shared with the
+//! eBPF object ([`abi`]).
 //! The eBPF program and user space compile this same code, so a capture file replayed in user
 //! space meets exactly what a packet meets in the kernel.
 //!
@@ -17,5 +18,6 @@ pub mod abi;
 pub mod event;
 pub mod filter;
 pub mod flow;
+pub mod observe;
 pub mod options;
 pub mod packet;

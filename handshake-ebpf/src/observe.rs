@@ -1,82 +1,41 @@
-//! One packet at any hook: parse, ask the filter, emit, count.
+//! The kernel's side of `handshake_common::observe`: this hook's time, table, counters and ring.
 
 use handshake_common::abi::{Counter, Hook};
-use handshake_common::event::kind;
-use handshake_common::filter::{self, Class, Pending};
+use handshake_common::observe::{self, Sink, What};
 use handshake_common::packet::ethernet::Link;
-use handshake_common::packet::{IcmpError, Parsed, Segment, parse};
 
 use crate::context::Packet;
-use crate::emit::{What, count, emit, now_ns};
+use crate::emit::{count, emit, now_ns};
 use crate::maps::{KernelBucket, keys};
 
 /// Looks at one packet. Adds one to exactly one packet class.
 #[inline(always)]
 pub(crate) fn observe<P: Packet>(packet: &P, hook: Hook, link: Link) {
-    let counter = match parse(packet, link, &keys()) {
-        Parsed::Segment(segment) => on_segment(packet, hook, &segment),
-        Parsed::IcmpError(error) => on_icmp_error(packet, hook, &error),
-        Parsed::NotOurs(reason) => Counter::of_not_ours(reason),
-        Parsed::Malformed(reason) => Counter::of_malformed(reason),
-    };
-    count(hook, counter);
+    observe::observe(packet, link, &keys(), &mut AtHook(hook));
 }
 
-#[inline(always)]
-fn on_segment<P: Packet>(packet: &P, hook: Hook, segment: &Segment) -> Counter {
-    let class = filter::classify(segment.tcp.flags);
-    let fingerprint = segment.flow.fingerprint();
-    let lower = segment.flow.from_lower();
-    let (counter, kind, time) = match class {
-        Class::Ignored => return Counter::Ignored,
-        Class::Syn | Class::SynAck => {
-            let now = now_ns();
-            let Some(mut bucket) = KernelBucket::of(fingerprint) else { return Counter::Ignored };
-            let (effect, counter, kind) = if class == Class::Syn {
-                let payload = segment.payload_len;
-                let tcp = &segment.tcp;
-                let effect = filter::on_syn(&mut bucket, fingerprint, lower, tcp, payload, now);
-                (effect, Counter::Syn, kind::SYN)
-            } else {
-                let effect =
-                    filter::on_syn_ack(&mut bucket, fingerprint, lower, &segment.tcp, now);
-                (effect, Counter::SynAck, kind::SYN_ACK)
-            };
-            if let Some(counter) = Counter::of_table(effect) {
-                count(hook, counter);
-            }
-            (counter, kind, now)
-        }
-        Class::Rst | Class::Ack => {
-            let Some(mut bucket) = KernelBucket::of(fingerprint) else { return Counter::Ignored };
-            let payload = segment.payload_len;
-            let pending =
-                filter::on_segment(&mut bucket, fingerprint, lower, &segment.tcp, payload);
-            let counter = Counter::of_segment(class, pending);
-            if pending == Pending::No {
-                return counter;
-            }
-            if pending == Pending::Spent {
-                count(hook, Counter::Spent);
-            }
-            (counter, if class == Class::Rst { kind::RST } else { kind::ACK }, now_ns())
-        }
-    };
-    emit(packet, hook, time, What::Segment(kind, segment));
-    counter
-}
+struct AtHook(Hook);
 
-#[inline(always)]
-fn on_icmp_error<P: Packet>(packet: &P, hook: Hook, error: &IcmpError) -> Counter {
-    let fingerprint = error.flow.fingerprint();
-    let Some(mut bucket) = KernelBucket::of(fingerprint) else { return Counter::Ignored };
-    let pending = filter::on_icmp_error(&mut bucket, fingerprint);
-    if pending == Pending::No {
-        return Counter::IcmpErrorOther;
+impl<P: Packet> Sink<P> for AtHook {
+    type Bucket<'a> = KernelBucket;
+
+    #[inline(always)]
+    fn bucket(&mut self, fingerprint: u64) -> Option<KernelBucket> {
+        KernelBucket::of(fingerprint)
     }
-    if pending == Pending::Spent {
-        count(hook, Counter::Spent);
+
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        now_ns()
     }
-    emit(packet, hook, now_ns(), What::IcmpError(error));
-    Counter::Icmp
+
+    #[inline(always)]
+    fn count(&mut self, counter: Counter) {
+        count(self.0, counter);
+    }
+
+    #[inline(always)]
+    fn emit(&mut self, packet: &P, time_ns: u64, what: What<'_>) {
+        emit(packet, self.0, time_ns, what);
+    }
 }

@@ -1,11 +1,26 @@
 //! The user-space half of handshake: from events to outcomes to outputs.
 //!
 //! `source` (live rings or a capture file) → `merge` → `tracker` → `metrics` and `output`.
-//! `loader`, `interfaces` and `source::ring` are the only users of aya and netlink; the tracker
-//! has no clock and does no I/O; outputs compute nothing.
+//! `loader` and `source::ring` are the only users of aya, `interfaces` the only one of netlink; the
+//! tracker has no clock and does no I/O; outputs compute nothing.
+
+pub mod app;
+pub mod attempt;
+pub mod capture;
+pub mod cli;
 pub mod clock;
+pub mod engine;
+pub mod exit;
 pub mod interfaces;
 pub mod loader;
 pub mod merge;
+pub mod metrics;
 mod netlink;
+pub mod outcome;
+pub mod output;
+pub mod replay;
+pub mod selection;
+pub mod snapshot;
 pub mod source;
+pub mod stdout;
+pub mod tracker;

@@ -1,0 +1,110 @@
+//! One frame at any hook: parse, ask the filter, emit, count.
+//!
+//! The kernel's programs and the replay of capture files both call [`observe`], so the decision
+//! which packet makes an event, and under which counter it goes, is written once. What differs
+//! between them is behind [`Sink`]: where the table and the counters are, what the time is and
+//! where events go.
+
+use crate::abi::Counter;
+use crate::event::kind;
+use crate::filter::{self, Bucket, Class, Pending};
+use crate::flow::Keys;
+use crate::packet::ethernet::Link;
+use crate::packet::{Frame, IcmpError, Parsed, Segment, parse};
+
+/// What an event reports.
+#[derive(Debug, Clone, Copy)]
+pub enum What<'a> {
+    /// A segment and its [`kind`].
+    Segment(u8, &'a Segment),
+    /// An ICMP error.
+    IcmpError(&'a IcmpError),
+}
+
+/// The world around one frame.
+pub trait Sink<F: Frame> {
+    /// A bucket of the filter's table.
+    type Bucket<'a>: Bucket
+    where
+        Self: 'a;
+
+    /// The bucket of a fingerprint; always there, but the kernel's maps cannot promise it.
+    fn bucket(&mut self, fingerprint: u64) -> Option<Self::Bucket<'_>>;
+    /// The time of this frame in nanoseconds.
+    fn now_ns(&self) -> u64;
+    /// Adds one to a counter.
+    fn count(&mut self, counter: Counter);
+    /// Takes an event.
+    fn emit(&mut self, frame: &F, time_ns: u64, what: What<'_>);
+}
+
+/// Looks at one frame. Adds one to exactly one packet class.
+#[inline(always)]
+pub fn observe<F: Frame, S: Sink<F>>(frame: &F, link: Link, keys: &Keys, sink: &mut S) {
+    let counter = match parse(frame, link, keys) {
+        Parsed::Segment(segment) => on_segment(frame, &segment, sink),
+        Parsed::IcmpError(error) => on_icmp_error(frame, &error, sink),
+        Parsed::NotOurs(reason) => Counter::of_not_ours(reason),
+        Parsed::Malformed(reason) => Counter::of_malformed(reason),
+    };
+    sink.count(counter);
+}
+
+#[inline(always)]
+fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) -> Counter {
+    let class = filter::classify(segment.tcp.flags);
+    let fingerprint = segment.flow.fingerprint();
+    let lower = segment.flow.from_lower();
+    let tcp = &segment.tcp;
+    let payload = segment.payload_len;
+    let (counter, kind, time) = match class {
+        Class::Ignored => return Counter::Ignored,
+        Class::Syn | Class::SynAck => {
+            let now = sink.now_ns();
+            let Some(mut bucket) = sink.bucket(fingerprint) else { return Counter::Ignored };
+            let (effect, counter, kind) = if class == Class::Syn {
+                let effect = filter::on_syn(&mut bucket, fingerprint, lower, tcp, payload, now);
+                (effect, Counter::Syn, kind::SYN)
+            } else {
+                let effect = filter::on_syn_ack(&mut bucket, fingerprint, lower, tcp, now);
+                (effect, Counter::SynAck, kind::SYN_ACK)
+            };
+            drop(bucket);
+            if let Some(counter) = Counter::of_table(effect) {
+                sink.count(counter);
+            }
+            (counter, kind, now)
+        }
+        Class::Rst | Class::Ack => {
+            let Some(mut bucket) = sink.bucket(fingerprint) else { return Counter::Ignored };
+            let pending = filter::on_segment(&mut bucket, fingerprint, lower, tcp, payload);
+            drop(bucket);
+            let counter = Counter::of_segment(class, pending);
+            if pending == Pending::No {
+                return counter;
+            }
+            if pending == Pending::Spent {
+                sink.count(Counter::Spent);
+            }
+            (counter, if class == Class::Rst { kind::RST } else { kind::ACK }, sink.now_ns())
+        }
+    };
+    sink.emit(frame, time, What::Segment(kind, segment));
+    counter
+}
+
+#[inline(always)]
+fn on_icmp_error<F: Frame, S: Sink<F>>(frame: &F, error: &IcmpError, sink: &mut S) -> Counter {
+    let fingerprint = error.flow.fingerprint();
+    let Some(mut bucket) = sink.bucket(fingerprint) else { return Counter::Ignored };
+    let pending = filter::on_icmp_error(&mut bucket, fingerprint);
+    drop(bucket);
+    if pending == Pending::No {
+        return Counter::IcmpErrorOther;
+    }
+    if pending == Pending::Spent {
+        sink.count(Counter::Spent);
+    }
+    sink.emit(frame, sink.now_ns(), What::IcmpError(error));
+    Counter::Icmp
+}

@@ -1,0 +1,363 @@
+//! Wires everything for `handshake watch`: interfaces → loader → engine → outputs.
+
+mod targets;
+mod view;
+
+use std::collections::HashMap;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use crate::attempt::Nanos;
+use crate::cli::{HookArg, WatchArgs, WatchFormat, XdpModeArg};
+use crate::engine::{Engine, Step};
+use crate::exit::{Failure, NOTHING_ATTACHED};
+use crate::selection::Selection;
+use crate::interfaces::{self, Change, Interface};
+use crate::loader::{self, HookChoice, Loader, Options, State, XdpModeChoice};
+use crate::stdout::Reader;
+use crate::tracker::Config;
+use targets::Targets;
+use view::View;
+
+/// How often the rings are read when little happens: bounds how late an attempt is shown.
+const IDLE: Duration = Duration::from_millis(20);
+/// How often when a step found many events.
+const BUSY: Duration = Duration::from_millis(1);
+/// Events in a step that make it busy.
+const BUSY_EVENTS: u64 = 256;
+/// How often attachments are checked and the clock is read again.
+const CHECK: Duration = Duration::from_secs(2);
+/// How often losses are told.
+const TELL: Duration = Duration::from_secs(1);
+
+/// `handshake watch`.
+///
+/// # Errors
+/// With a [`Failure`] that carries the exit code.
+pub fn watch(args: &WatchArgs) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let mut watching = Watching::start(args)?;
+        let result = watching.run().await;
+        watching.finish().and(result)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `handshake cleanup`.
+///
+/// # Errors
+/// With a [`Failure`] that carries the exit code.
+pub fn cleanup() -> Result<ExitCode> {
+    let done = loader::cleanup().map_err(Failure::from)?;
+    if done.is_empty() {
+        eprintln!("nothing of handshake is left behind");
+    }
+    for line in done {
+        eprintln!("{line}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `handshake verify`: one line a program.
+///
+/// # Errors
+/// If a program does not load.
+pub fn verify() -> Result<ExitCode> {
+    let mut failed = false;
+    for report in loader::verify().map_err(Failure::from)? {
+        match report.result {
+            Ok(sizes) => println!(
+                "ok {} verified={} jited={}",
+                report.name,
+                sizes.verified_instructions.map_or("unknown".to_owned(), |n| n.to_string()),
+                sizes.jited_bytes
+            ),
+            Err(error) => {
+                failed = true;
+                println!("failed {}: {error}", report.name);
+            }
+        }
+    }
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// A run of `watch`.
+struct Watching<'a> {
+    args: &'a WatchArgs,
+    loader: Loader,
+    engine: Engine,
+    view: View,
+    targets: Targets,
+    changes: interfaces::Watch,
+    /// Indices that were attached again once after somebody detached us.
+    fought: HashMap<u32, Instant>,
+    signals: Signals,
+    started: Instant,
+    ended: u64,
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl<'a> Watching<'a> {
+    /// Loads, attaches, and says what it does.
+    fn start(args: &'a WatchArgs) -> Result<Self> {
+        // First, so that a signal that comes while attaching is not lost.
+        let signals = Signals {
+            interrupt: signal(SignalKind::interrupt()).context("cannot handle SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
+        };
+        let changes = interfaces::watch().map_err(Failure::from)?;
+        let (targets, chosen) = Targets::choose(&args.interfaces).map_err(Failure::from)?;
+        let mut loader = Loader::load(&options(args)).map_err(Failure::from)?;
+        let rings = loader.take_rings().context("the rings are taken")?;
+        attach_all(&mut loader, &chosen)?;
+        let engine = Engine::new(rings, config(args), selection(args));
+        let mut view = View::new(args.format)?;
+        view.start(&loader)?;
+        Ok(Self {
+            args,
+            loader,
+            engine,
+            view,
+            targets,
+            changes,
+            fought: HashMap::new(),
+            signals,
+            started: Instant::now(),
+            ended: 0,
+        })
+    }
+
+    /// Runs until a signal, `--duration`, `--count`, or nobody reads.
+    async fn run(&mut self) -> Result<()> {
+        let far = Duration::from_secs(u64::from(u32::MAX));
+        let end = self.started + self.args.duration.unwrap_or(far);
+        let mut next_step = self.started;
+        let mut next_check = self.started + CHECK;
+        let mut next_tell = self.started + TELL;
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.signals.interrupt.recv() => return Ok(()),
+                _ = self.signals.terminate.recv() => return Ok(()),
+                () = sleep_until(end) => return Ok(()),
+                change = self.changes.next() => {
+                    self.on_change(change.map_err(Failure::from)?)?;
+                }
+                () = sleep_until(next_check) => {
+                    self.check()?;
+                    next_check = Instant::now() + CHECK;
+                }
+                () = sleep_until(next_tell) => {
+                    self.view.losses(&self.engine.losses())?;
+                    next_tell = Instant::now() + TELL;
+                }
+                () = sleep_until(next_step) => {
+                    let step = self.engine.step(&self.loader).map_err(Failure::from)?;
+                    if self.show()? == Reader::Gone || self.is_enough() {
+                        return Ok(());
+                    }
+                    next_step = Instant::now() + pause(step);
+                }
+            }
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.args.count.is_some_and(|count| self.ended >= count)
+    }
+
+    fn show(&mut self) -> Result<Reader> {
+        for attempt in self.engine.ended() {
+            if self.is_enough() {
+                break;
+            }
+            self.ended += 1;
+            if self.view.attempt(&attempt, self.engine.sources())? == Reader::Gone {
+                return Ok(Reader::Gone);
+            }
+        }
+        Ok(self.view.flush()?)
+    }
+
+    fn on_change(&mut self, change: Change) -> Result<()> {
+        match change {
+            Change::LinkUp(interface) => self.take_up(&interface)?,
+            Change::LinkGone { index, name } => {
+                if self.loader.detach(index) {
+                    eprintln!("{name} is gone; it is taken up again when it comes back");
+                }
+            }
+            Change::Renamed { from, interface } => {
+                if self.is_watched(interface.index) {
+                    eprintln!("{from} is now called {}", interface.name);
+                    self.view.rename(interface.index, &interface.name);
+                    self.targets.rename(&from, &interface.name);
+                } else {
+                    self.take_up(&interface)?;
+                }
+            }
+            Change::LinkDown(interface) => {
+                if self.is_watched(interface.index) {
+                    eprintln!("{} is down", interface.name);
+                }
+            }
+            Change::AddressesChanged | Change::Overrun => self.view.refresh_addresses(),
+        }
+        Ok(())
+    }
+
+    fn is_watched(&self, index: u32) -> bool {
+        self.loader.attachments().any(|attachment| attachment.index == index)
+    }
+
+    /// Attaches to an interface that has appeared, if it is one of those asked for.
+    fn take_up(&mut self, interface: &Interface) -> Result<()> {
+        if self.is_watched(interface.index) || !self.targets.include(interface) {
+            return Ok(());
+        }
+        match self.loader.attach(interface) {
+            Ok(attachment) => {
+                eprintln!("{}", view::sentence(&attachment));
+                self.view.attached(&attachment)?;
+            }
+            Err(error) => eprintln!("handshake: {error}"),
+        }
+        Ok(())
+    }
+
+    /// Has somebody detached us? Attaches again once, then only says so.
+    fn check(&mut self) -> Result<()> {
+        self.view.refresh_clock();
+        for health in self.loader.health() {
+            if health.ingress == State::Attached && health.egress == State::Attached {
+                continue;
+            }
+            self.loader.detach(health.index);
+            let all = interfaces::list().map_err(Failure::from)?;
+            let Some(interface) = all.iter().find(|one| one.index == health.index) else {
+                eprintln!("{} is gone; it is taken up again when it comes back", health.name);
+                continue;
+            };
+            eprintln!("somebody detached handshake from {}", health.name);
+            if self.fought.insert(health.index, Instant::now()).is_none() {
+                self.take_up(interface)?;
+            } else {
+                eprintln!("not attaching to {} again; start anew to watch it", health.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Detaches, reports what is open as unfinished, and prints the summary.
+    fn finish(&mut self) -> Result<()> {
+        self.loader.detach_all();
+        self.engine.finish(&self.loader).map_err(Failure::from)?;
+        let reader = self.show()?;
+        self.view.losses(&self.engine.losses())?;
+        let summary = self.engine.summary();
+        if reader == Reader::Present {
+            self.view.summary(&summary, self.started.elapsed())?;
+        }
+        eprint!("{}", crate::output::summary::Text(&summary));
+        Ok(())
+    }
+}
+
+/// How long to wait for the next step.
+fn pause(step: Step) -> Duration {
+    if !step.emptied {
+        Duration::ZERO
+    } else if step.delivered >= BUSY_EVENTS {
+        BUSY
+    } else {
+        IDLE
+    }
+}
+
+/// Attaches to every interface chosen; one that refuses is said, none at all is a failure.
+fn attach_all(loader: &mut Loader, chosen: &[Interface]) -> Result<()> {
+    let mut failure = None;
+    for interface in chosen {
+        match loader.attach(interface) {
+            Ok(attachment) => eprintln!("{}", view::sentence(&attachment)),
+            Err(error) => {
+                if chosen.len() > 1 {
+                    eprintln!("handshake: {error}");
+                }
+                failure.get_or_insert(Failure::from(error));
+            }
+        }
+    }
+    match failure {
+        Some(failure) if loader.attachments().next().is_none() => Err(failure.into()),
+        None if chosen.is_empty() => {
+            let message = "there is no interface to watch; name one with -i, see `ip link`";
+            Err(Failure::new(NOTHING_ATTACHED, message).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn options(args: &WatchArgs) -> Options {
+    Options {
+        hook: match args.hook {
+            HookArg::Auto => HookChoice::Auto,
+            HookArg::Xdp => HookChoice::Xdp,
+            HookArg::Tc => HookChoice::Tc,
+        },
+        xdp_mode: match args.xdp_mode {
+            XdpModeArg::Auto => XdpModeChoice::Auto,
+            XdpModeArg::Native => XdpModeChoice::Native,
+            XdpModeArg::Generic => XdpModeChoice::Generic,
+        },
+        ring_bytes: args.ring_bytes,
+        table_buckets: args.table_entries.div_ceil(handshake_common::filter::WAYS as u32),
+        ..Options::default()
+    }
+}
+
+fn config(args: &WatchArgs) -> Config {
+    let nanos = |duration: Duration| Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
+    Config {
+        timeout: nanos(args.timeout),
+        linger: nanos(LINGER),
+        max_attempts: args.max_attempts,
+    }
+}
+
+/// How long an ended attempt is remembered (oracle SEMANTICS section 3).
+const LINGER: Duration = Duration::from_secs(60);
+
+/// Does standard output show colours?
+#[must_use]
+pub fn color() -> bool {
+    use io::IsTerminal;
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+impl From<WatchFormat> for view::Format {
+    fn from(format: WatchFormat) -> Self {
+        match format {
+            WatchFormat::Auto | WatchFormat::Lines => Self::Lines,
+            WatchFormat::Json => Self::Json,
+            WatchFormat::None => Self::None,
+        }
+    }
+}
+
+fn selection(args: &WatchArgs) -> Selection {
+    Selection { ports: args.ports.clone(), nets: args.nets.clone() }
+}

@@ -1,0 +1,209 @@
+//! The command line: types and texts, no logic.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+/// Follows every TCP handshake to its outcome.
+#[derive(Debug, Parser)]
+#[command(
+    name = "handshake",
+    version,
+    about = "Follows every TCP connection attempt to exactly one outcome: established, refused, no answer, half-open, …",
+    long_about = "Follows every TCP connection attempt to exactly one outcome (completed, refused, no answer, half-open, …) \
+with its latency split between client and server.\n\n\
+Watches live interfaces with eBPF programs that never drop, change or delay a packet, or replays capture files through \
+the same engine. Without a command it watches the interfaces of the default route.",
+    after_help = "Examples:\n  \
+handshake                                  watch the interfaces of the default route\n  \
+handshake watch -i eth0 --port 443         attempts to or from port 443 on eth0\n  \
+handshake watch -i 'veth*' --format json   one JSON object a line\n  \
+handshake replay capture.pcapng            the same for a capture file\n\n\
+Exit codes: 0 fine, 1 runtime failure, 2 usage, 3 nothing attached, 77 privilege missing.",
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do; `watch` if not given.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of `watch`.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch live interfaces.
+    Watch(Box<WatchArgs>),
+    /// Replay capture files (pcap, pcapng) through the same engine; needs no privilege.
+    Replay(ReplayArgs),
+    /// Remove classic TC filters that a killed handshake left behind on kernels without TCX.
+    Cleanup,
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+    /// Print the JSON Schema of the records that `--format json` prints.
+    Schema,
+    /// Load every program on this kernel without attaching it.
+    #[command(hide = true)]
+    Verify,
+}
+
+/// Which hook sees received packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HookArg {
+    /// Native XDP on a physical NIC that supports it, TC elsewhere.
+    Auto,
+    /// XDP.
+    Xdp,
+    /// TC ingress.
+    Tc,
+}
+
+/// Which kind of XDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum XdpModeArg {
+    /// Native, in the driver.
+    Auto,
+    /// Native, in the driver.
+    Native,
+    /// Generic: late and slow, for drivers without native XDP; never chosen by itself.
+    Generic,
+}
+
+/// What goes to stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WatchFormat {
+    /// One line an attempt.
+    Auto,
+    /// One readable line an attempt.
+    Lines,
+    /// One JSON object a line.
+    Json,
+    /// Nothing; the summary still goes to stderr.
+    None,
+}
+
+/// Options of `watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Interface to watch: a name or a glob such as 'eth*'; may be repeated.
+    ///
+    /// Without it, the interfaces of the default route.
+    #[arg(short, long = "interface", value_name = "IFACE")]
+    pub interfaces: Vec<String>,
+
+    /// Where received packets are seen (sent ones are always seen at TC egress).
+    #[arg(long, value_enum, default_value = "auto")]
+    pub hook: HookArg,
+
+    /// How XDP is attached.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub xdp_mode: XdpModeArg,
+
+    /// What to print on stdout.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub format: WatchFormat,
+
+    /// Wait at least this long for the next segment of a handshake: 10s, 500ms, 2m.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub timeout: Duration,
+
+    /// Stop after this long.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// Stop after so many attempts have ended.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+
+    /// Only attempts from or to this port; may be repeated.
+    #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+
+    /// Only attempts from or to this network (10.0.0.0/8, fd00::/8) or address; may be repeated.
+    #[arg(long = "net", value_name = "CIDR", value_parser = network)]
+    pub nets: Vec<IpNet>,
+
+    /// Most attempts open at once, and most ended ones remembered; bare SYNs are evicted first.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ATTEMPTS,
+          value_parser = max_attempts)]
+    pub max_attempts: usize,
+
+    /// Bytes of each CPU's event ring, rounded up to a power of two of pages.
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20,
+          value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    pub ring_bytes: u32,
+
+    /// Attempts that the kernel remembers as pending, rounded up to a power of two.
+    #[arg(long, value_name = "N", default_value_t = 16_384,
+          value_parser = clap::value_parser!(u32).range(4..=1 << 24))]
+    pub table_entries: u32,
+}
+
+/// Default of `--max-attempts`: with what is remembered of ended attempts it fits in 64 MiB.
+pub const DEFAULT_MAX_ATTEMPTS: usize = 65_536;
+
+/// What `replay` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReplayFormat {
+    /// One readable line an attempt, then the summary on stderr.
+    Lines,
+    /// One JSON object an attempt.
+    Json,
+    /// The summary only.
+    Summary,
+}
+
+/// Options of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Capture files; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// What to print on stdout.
+    #[arg(long, value_enum, default_value = "lines")]
+    pub format: ReplayFormat,
+
+    /// Wait at least this long for the next segment of a handshake.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub timeout: Duration,
+
+    /// Remember an ended attempt for this long, to tell late copies from new attempts.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub linger: Duration,
+}
+
+/// "10s", "500ms", "1m30s".
+fn duration(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|_| "expected a duration such as 10s, 500ms or 2m".to_owned())?;
+    match Duration::try_from(span) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("the duration must be longer than zero".to_owned()),
+    }
+}
+
+fn max_attempts(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=100_000_000) => Ok(count),
+        _ => Err("expected a number from 1 to 100000000".to_owned()),
+    }
+}
+
+/// A network, or an address as a network of one.
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "expected a network such as 10.0.0.0/8 or fd00::/8, or an address".to_owned())
+}

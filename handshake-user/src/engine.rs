@@ -1,0 +1,193 @@
+//! The live engine: counters and rings in, ended attempts out. No timers and no output of its own;
+//! `app` calls [`Engine::step`] when it is time.
+
+use handshake_common::abi::Counter;
+use handshake_common::event::Event;
+
+use crate::attempt::{Attempt, Nanos, Observation, SourceId};
+use crate::clock::Clock;
+use crate::loader::{Counters, LoadError, Loader};
+use crate::merge::Merge;
+use crate::metrics::Metrics;
+use crate::selection::Selection;
+use crate::snapshot::{EventCounts, Summary};
+use crate::source::ring::Rings;
+use crate::tracker::{Config, Tracker};
+
+/// Events read in one step: bounds the time until the caller is asked again.
+const STEP_EVENTS: usize = 16_384;
+
+/// What was lost since it was last told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// Why.
+    pub reason: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
+/// What a step found.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// Events read.
+    pub delivered: u64,
+    /// The rings were read to their ends; if not, there is more to do at once.
+    pub emptied: bool,
+}
+
+/// Interfaces and hooks, numbered as the tracker knows them.
+#[derive(Debug, Default)]
+pub struct Sources(Vec<(u32, u8)>);
+
+impl Sources {
+    /// The number of an interface index and hook; new ones get the next.
+    fn id(&mut self, event: &Event) -> SourceId {
+        let source = (event.ifindex, event.hook);
+        let index = self.0.iter().position(|known| *known == source).unwrap_or_else(|| {
+            self.0.push(source);
+            self.0.len() - 1
+        });
+        SourceId::try_from(index).unwrap_or(SourceId::MAX)
+    }
+
+    /// Interface index and hook of a number.
+    #[must_use]
+    pub fn of(&self, id: SourceId) -> Option<(u32, u8)> {
+        self.0.get(usize::from(id)).copied()
+    }
+}
+
+/// See the module.
+pub struct Engine {
+    rings: Rings,
+    merge: Merge,
+    tracker: Tracker,
+    metrics: Metrics,
+    selection: Selection,
+    sources: Sources,
+    events: EventCounts,
+    counters: Counters,
+    /// What has been told of losses.
+    told: Counters,
+    batch: Vec<Event>,
+    ordered: Vec<Event>,
+}
+
+impl Engine {
+    /// An engine over the rings of a loader.
+    #[must_use]
+    pub fn new(rings: Rings, config: Config, selection: Selection) -> Self {
+        let none = Counters([[0; handshake_common::abi::COUNTERS]; 3]);
+        Self {
+            rings,
+            merge: Merge::new(),
+            tracker: Tracker::new(config),
+            metrics: Metrics::new(),
+            selection,
+            sources: Sources::default(),
+            events: EventCounts::default(),
+            counters: none,
+            told: none,
+            batch: Vec::new(),
+            ordered: Vec::new(),
+        }
+    }
+
+    /// Reads counters and rings once, boundedly.
+    ///
+    /// Counters come first: whatever they say is lost concerns attempts that cannot have timed out
+    /// yet, because nothing expires after the watermark, which lies before this moment.
+    ///
+    /// # Errors
+    /// If the kernel refuses to read its counters.
+    pub fn step(&mut self, loader: &Loader) -> Result<Step, LoadError> {
+        let lost_before = lost_evidence(&self.counters);
+        self.counters = loader.counters()?;
+        if lost_evidence(&self.counters) > lost_before {
+            self.tracker.note_loss(nanos(Clock::now()));
+        }
+        self.batch.clear();
+        let drained = self.rings.drain(STEP_EVENTS, &mut self.batch);
+        self.events.delivered += drained.delivered;
+        self.events.undecodable += drained.undecodable;
+        self.merge.push(self.batch.drain(..));
+        self.merge.release(drained.started_ns, drained.horizon_ns, &mut self.ordered);
+        self.track();
+        self.tracker.expire(nanos(self.merge.watermark_ns()));
+        Ok(Step { delivered: drained.delivered, emptied: drained.emptied })
+    }
+
+    fn track(&mut self) {
+        for event in self.ordered.drain(..) {
+            if self.selection.selects(&event) {
+                let source = self.sources.id(&event);
+                self.tracker.observe(&Observation { event, source, frame: 0 });
+            } else {
+                self.events.filtered += 1;
+            }
+        }
+    }
+
+    /// Reads what is left after everything is detached, and ends what is open.
+    ///
+    /// # Errors
+    /// As [`Engine::step`].
+    pub fn finish(&mut self, loader: &Loader) -> Result<(), LoadError> {
+        while !self.step(loader)?.emptied {}
+        self.merge.flush(&mut self.ordered);
+        self.track();
+        self.tracker.finish();
+        Ok(())
+    }
+
+    /// Hands out the attempts that have ended since the last call.
+    pub fn ended(&mut self) -> Vec<Attempt> {
+        let ended: Vec<Attempt> = self.tracker.drain().collect();
+        ended.iter().for_each(|attempt| self.metrics.record(attempt));
+        ended
+    }
+
+    /// What was lost since the last call.
+    pub fn losses(&mut self) -> Vec<Loss> {
+        let reasons = [
+            ("ring-full", Counter::EventsLost),
+            ("no-ring", Counter::EventsNoRing),
+            ("filter-evicted-one-sided", Counter::EvictedOneSided),
+            ("filter-evicted-two-sided", Counter::EvictedTwoSided),
+            ("filter-contended", Counter::Contended),
+        ];
+        let losses = reasons
+            .into_iter()
+            .map(|(reason, counter)| {
+                let count = self.counters.total(counter) - self.told.total(counter);
+                Loss { reason, count }
+            })
+            .filter(|loss| loss.count > 0)
+            .collect();
+        self.told = self.counters;
+        losses
+    }
+
+    /// Where attempts were seen.
+    #[must_use]
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Everything there is to say now.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let events = EventCounts { late: self.merge.late(), ..self.events };
+        self.metrics.summary(&self.tracker, &self.counters.0, events)
+    }
+}
+
+/// Everything that can make the tracker miss evidence.
+fn lost_evidence(counters: &Counters) -> u64 {
+    let filter = [Counter::EvictedOneSided, Counter::EvictedTwoSided, Counter::Contended];
+    counters.lost() + filter.into_iter().map(|counter| counters.total(counter)).sum::<u64>()
+}
+
+fn nanos(boot_ns: u64) -> Nanos {
+    Nanos::try_from(boot_ns).unwrap_or(Nanos::MAX)
+}

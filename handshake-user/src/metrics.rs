@@ -1,0 +1,127 @@
+//! Counts and histograms, from ended attempts and from the kernel's counters.
+
+use handshake_common::abi::{COUNTERS, Counter, EVENT_CLASSES, PACKET_CLASSES};
+use hdrhistogram::Histogram;
+
+use crate::attempt::{Attempt, Nanos};
+use crate::outcome::Outcome;
+use crate::snapshot::{EventCounts, Latencies, Percentiles, Summary};
+use crate::tracker::Tracker;
+
+/// Longest latency told apart: an hour.
+const MAX_LATENCY_NS: u64 = 3_600_000_000_000;
+/// Shortest difference told apart.
+const RESOLUTION_NS: u64 = 128;
+/// Significant decimal digits of a percentile.
+const DIGITS: u8 = 3;
+
+/// Histograms of the three parts.
+#[derive(Debug)]
+struct Parts {
+    server: Histogram<u64>,
+    client: Histogram<u64>,
+    total: Histogram<u64>,
+}
+
+impl Parts {
+    fn new() -> Self {
+        let histogram = || {
+            Histogram::new_with_bounds(RESOLUTION_NS, MAX_LATENCY_NS, DIGITS)
+                .expect("the bounds are constants that fit")
+        };
+        Self { server: histogram(), client: histogram(), total: histogram() }
+    }
+
+    fn record(&mut self, attempt: &Attempt) {
+        let parts = [
+            (&mut self.server, attempt.latency_server()),
+            (&mut self.client, attempt.latency_client()),
+            (&mut self.total, attempt.latency_total()),
+        ];
+        for (histogram, sample) in parts {
+            // A negative latency (a capture's clock went back) is no sample.
+            if let Some(sample) = sample.and_then(|ns: Nanos| u64::try_from(ns).ok()) {
+                histogram.saturating_record(sample);
+            }
+        }
+    }
+
+    fn percentiles(&self) -> Latencies {
+        let of = |histogram: &Histogram<u64>| Percentiles {
+            count: histogram.len(),
+            p50_ns: histogram.value_at_quantile(0.50),
+            p90_ns: histogram.value_at_quantile(0.90),
+            p99_ns: histogram.value_at_quantile(0.99),
+            max_ns: histogram.max(),
+        };
+        Latencies { server: of(&self.server), client: of(&self.client), total: of(&self.total) }
+    }
+}
+
+/// Latencies of everything that has ended.
+#[derive(Debug)]
+pub struct Metrics {
+    clean: Parts,
+    retransmitted: Parts,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Empty.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { clean: Parts::new(), retransmitted: Parts::new() }
+    }
+
+    /// Takes an ended attempt; only completed ones are latency samples.
+    pub fn record(&mut self, attempt: &Attempt) {
+        if !attempt.outcome.is_completed() {
+            return;
+        }
+        let parts =
+            if attempt.is_retransmitted() { &mut self.retransmitted } else { &mut self.clean };
+        parts.record(attempt);
+    }
+
+    /// Everything there is to say now. `counters` are those of the hooks, summed over CPUs.
+    #[must_use]
+    pub fn summary(
+        &self,
+        tracker: &Tracker,
+        counters: &[[u64; COUNTERS]],
+        events: EventCounts,
+    ) -> Summary {
+        let stats = tracker.stats();
+        let sum = |counter: Counter| counters.iter().map(|row| row[counter as usize]).sum::<u64>();
+        let named = |range: std::ops::Range<usize>| {
+            Counter::ALL[range].iter().map(|c| (c.name().to_owned(), sum(*c))).collect()
+        };
+        let first = |n: usize| Counter::ALL[..n].iter().map(|counter| sum(*counter)).sum::<u64>();
+        Summary {
+            started: stats.started,
+            open: tracker.open() as u64,
+            outcomes: Outcome::ALL.iter().map(|o| (o.name().to_owned(), stats.of(*o))).collect(),
+            uncertain: stats.uncertain,
+            syn_retrans: stats.syn_retrans,
+            synack_retrans: stats.synack_retrans,
+            late_copies: stats.late_copies,
+            bad_synack: stats.bad_synack,
+            bad_rst: stats.bad_rst,
+            latency: self.clean.percentiles(),
+            latency_retransmitted: self.retransmitted.percentiles(),
+            packets_seen: first(PACKET_CLASSES),
+            packets: named(0..PACKET_CLASSES),
+            events: EventCounts {
+                offered: first(EVENT_CLASSES),
+                lost: sum(Counter::EventsLost) + sum(Counter::EventsNoRing),
+                ..events
+            },
+            filter: named(Counter::EvictedOneSided as usize..COUNTERS),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The closed list of outcomes: what became of an attempt, and what ended it.
+//!
+//! Names are API (`docs/outcomes.md`); rules are in the tracker.
+
+/// What became of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Outcome {
+    /// SYN, SYN-ACK and third ACK all seen.
+    Completed,
+    /// Evidently completed, not all three seen.
+    CompletedPartial,
+    /// Two SYNs crossed and both were acknowledged.
+    SimultaneousOpen,
+    /// The server answered the SYN with RST.
+    Refused,
+    /// The server sent RST after its SYN-ACK.
+    ResetByServer,
+    /// The client sent RST after the SYN-ACK (a SYN scan looks like this).
+    ResetByClient,
+    /// The client sent RST before any answer.
+    Aborted,
+    /// An ICMP error quoted the SYN or SYN-ACK.
+    IcmpUnreachable,
+    /// SYN only, until the deadline.
+    NoAnswer,
+    /// SYN-ACK, never acknowledged.
+    HalfOpen,
+    /// We stopped watching first, or lost evidence that could have decided it.
+    Unfinished,
+    /// Our own table was full.
+    Evicted,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of reports.
+    pub const ALL: [Self; 12] = [
+        Self::Completed,
+        Self::CompletedPartial,
+        Self::SimultaneousOpen,
+        Self::Refused,
+        Self::ResetByServer,
+        Self::ResetByClient,
+        Self::Aborted,
+        Self::IcmpUnreachable,
+        Self::NoAnswer,
+        Self::HalfOpen,
+        Self::Unfinished,
+        Self::Evicted,
+    ];
+
+    /// The name in every output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::CompletedPartial => "completed-partial",
+            Self::SimultaneousOpen => "simultaneous-open",
+            Self::Refused => "refused",
+            Self::ResetByServer => "reset-by-server",
+            Self::ResetByClient => "reset-by-client",
+            Self::Aborted => "aborted",
+            Self::IcmpUnreachable => "icmp-unreachable",
+            Self::NoAnswer => "no-answer",
+            Self::HalfOpen => "half-open",
+            Self::Unfinished => "unfinished",
+            Self::Evicted => "evicted",
+        }
+    }
+
+    /// Did the handshake complete?
+    #[must_use]
+    pub fn is_completed(self) -> bool {
+        matches!(self, Self::Completed | Self::CompletedPartial | Self::SimultaneousOpen)
+    }
+
+    /// Do we know nothing of how it went, for reasons of our own?
+    #[must_use]
+    pub fn is_unknown(self) -> bool {
+        matches!(self, Self::Unfinished | Self::Evicted)
+    }
+
+    /// Did the network, the server or the client fail it?
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        !self.is_completed() && !self.is_unknown()
+    }
+}
+
+/// What ended an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// The handshake completed.
+    Handshake,
+    /// A valid RST.
+    Rst,
+    /// An ICMP error.
+    Icmp,
+    /// A SYN with another initial sequence number.
+    Superseded,
+    /// Its deadline.
+    Timeout,
+    /// The end of the input.
+    Eof,
+    /// Its deadline, but events were lost while it was open.
+    Loss,
+    /// Our own limit.
+    Evicted,
+}
+
+impl EndedBy {
+    /// The name in every output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Rst => "rst",
+            Self::Icmp => "icmp",
+            Self::Superseded => "superseded",
+            Self::Timeout => "timeout",
+            Self::Eof => "eof",
+            Self::Loss => "loss",
+            Self::Evicted => "evicted",
+        }
+    }
+}
+
+/// One of the two ends of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Whose SYN opened it.
+    Client,
+    /// The other.
+    Server,
+}
+
+impl Side {
+    /// The name in every output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}

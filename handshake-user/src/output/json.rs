@@ -1,0 +1,348 @@
+//! JSON: one object a line. Field names are API; `handshake schema` prints their schema.
+
+use handshake_common::options::Mptcp;
+use handshake_common::packet::tcp::Flags;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::attempt::{Attempt, Frames, Nanos, Opening};
+use crate::outcome::Side;
+use crate::snapshot::{AttemptView, Role, Summary};
+
+/// Version of the records.
+pub const SCHEMA: u32 = 1;
+
+/// An ended attempt. Absolute times are strings of seconds since 1970 with nine decimals,
+/// latencies signed nanoseconds; unknown is null.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AttemptRecord {
+    /// "attempt"; live only.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    /// Version of the record; live only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<u32>,
+    /// 1, 2, … in order of first packet.
+    id: u64,
+    client_ip: String,
+    client_port: u16,
+    server_ip: String,
+    server_port: u16,
+    /// What became of it.
+    outcome: &'static str,
+    /// What ended it.
+    ended_by: &'static str,
+    /// First packet of the attempt.
+    t_first: String,
+    /// First SYN.
+    t_syn: Option<String>,
+    /// Last SYN.
+    t_syn_last: Option<String>,
+    /// First copy of the SYN-ACK taken.
+    t_synack: Option<String>,
+    /// Last valid SYN-ACK.
+    t_synack_last: Option<String>,
+    /// Completing segment of the client.
+    t_ack: Option<String>,
+    /// End; null if the input ended first.
+    t_end: Option<String>,
+    /// `t_synack - t_syn`.
+    lat_syn_synack_ns: Option<Nanos>,
+    /// `t_ack - t_synack`.
+    lat_synack_ack_ns: Option<Nanos>,
+    /// `t_ack - t_syn`.
+    lat_total_ns: Option<Nanos>,
+    /// `t_end - t_first`.
+    lat_end_ns: Option<Nanos>,
+    /// `t_synack` minus the last SYN before it; ambiguous (Karn) if `syn_retrans` > 0.
+    rtt_server_ns: Option<Nanos>,
+    /// `t_ack` minus the last copy of the SYN-ACK taken.
+    rtt_client_ns: Option<Nanos>,
+    /// Copies of the SYN beyond the first.
+    syn_retrans: u32,
+    /// Copies of SYN-ACKs beyond the first of each ISN.
+    synack_retrans: u32,
+    /// Distinct server ISNs.
+    synack_isns: u32,
+    /// Disbelieved SYN-ACKs.
+    bad_synack: u32,
+    /// Disbelieved RSTs.
+    bad_rst: u32,
+    client_isn: u32,
+    server_isn: Option<u32>,
+    /// First copy of the SYN.
+    syn: Option<OpeningRecord>,
+    /// First copy of the SYN-ACK taken.
+    synack: Option<OpeningRecord>,
+    /// Payload of the completing client segment.
+    ack_len: Option<u32>,
+    /// Did the third ACK have exactly the expected numbers?
+    ack_exact: Option<bool>,
+    /// "client" or "server".
+    rst_from: Option<&'static str>,
+    icmp: Option<IcmpRecord>,
+    /// Both ends sent a SYN.
+    simultaneous: bool,
+    /// An earlier attempt with the same ISN ended before this one.
+    isn_repeat: bool,
+    /// Tags of the first packet, outermost first.
+    encap: Vec<String>,
+    /// Packet numbers; replay only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames: Option<FramesRecord>,
+    /// Interface that saw the first packet; live only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iface: Option<String>,
+    /// Hook that saw the first packet; live only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<&'static str>,
+    /// The host's part; live only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+    /// Events were lost while it was open; live only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uncertain: Option<bool>,
+}
+
+/// What a SYN or SYN-ACK said of its sender.
+#[derive(Debug, Serialize, JsonSchema)]
+struct OpeningRecord {
+    /// Window, unscaled.
+    win: u16,
+    mss: Option<u16>,
+    wscale: Option<u8>,
+    sack_ok: bool,
+    /// Timestamps present.
+    ts: bool,
+    /// Fast Open cookie in hex, "" for a request.
+    tfo: Option<String>,
+    /// "capable", "join" or "other".
+    mptcp: Option<&'static str>,
+    /// Letters of the flags A (AE), C, E, U, P that are set.
+    flags: String,
+    /// Payload in bytes.
+    len: u32,
+    ttl: u8,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct IcmpRecord {
+    #[serde(rename = "type")]
+    icmp_type: u8,
+    code: u8,
+    src: String,
+    /// "syn" or "synack".
+    quotes: &'static str,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct FramesRecord {
+    first: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    syn: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    peer_syn: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    synack: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    ack: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    end: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// First record of a live stream.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StartRecord {
+    /// "start".
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Version of the records.
+    pub schema: u32,
+    /// Wall-clock time.
+    pub time: String,
+    /// Version of handshake.
+    pub version: &'static str,
+    /// Kernel release.
+    pub kernel: String,
+    /// What is watched.
+    pub interfaces: Vec<InterfaceRecord>,
+}
+
+/// One watched interface.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct InterfaceRecord {
+    /// Name.
+    pub name: String,
+    /// Index.
+    pub index: u32,
+    /// Hook of received packets.
+    pub ingress: &'static str,
+    /// How it is attached: "native XDP", "generic XDP", "TCX", "clsact".
+    pub ingress_mode: String,
+    /// Hook of sent packets.
+    pub egress: &'static str,
+    /// How it is attached.
+    pub egress_mode: String,
+    /// Why so.
+    pub reason: String,
+}
+
+/// Events were lost.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LossRecord {
+    /// "loss".
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Version of the records.
+    pub schema: u32,
+    /// Wall-clock time at which it was noticed.
+    pub time: String,
+    /// "ring-full", "filter-eviction", …
+    pub reason: &'static str,
+    /// How many since the last such record.
+    pub count: u64,
+}
+
+/// Last record of a live stream.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SummaryRecord<'a> {
+    /// "summary".
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Version of the records.
+    pub schema: u32,
+    /// Wall-clock time.
+    pub time: String,
+    /// Seconds watched.
+    pub duration_s: f64,
+    /// All counters.
+    #[serde(flatten)]
+    pub summary: &'a Summary,
+}
+
+/// Any line of a live stream; its schema is what `handshake schema` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Record<'a> {
+    /// First line.
+    Start(StartRecord),
+    /// An ended attempt.
+    Attempt(Box<AttemptRecord>),
+    /// Events were lost.
+    Loss(LossRecord),
+    /// Last line.
+    Summary(SummaryRecord<'a>),
+}
+
+/// Seconds with nine decimals.
+#[must_use]
+pub fn seconds(ns: Nanos) -> String {
+    let sign = if ns < 0 { "-" } else { "" };
+    let ns = ns.unsigned_abs();
+    format!("{sign}{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
+}
+
+/// The record of an ended attempt.
+#[must_use]
+pub fn attempt(view: &AttemptView<'_>) -> AttemptRecord {
+    let Attempt { key, vlan, vlan_count, .. } = view.attempt;
+    let a = view.attempt;
+    let at = |time: Nanos| seconds(time.saturating_add(view.to_wall));
+    let (client, server) = (key.client_addr(), key.server_addr());
+    let live = view.place.is_some();
+    AttemptRecord {
+        kind: live.then_some("attempt"),
+        schema: live.then_some(SCHEMA),
+        id: a.id,
+        client_ip: client.ip().to_string(),
+        client_port: client.port(),
+        server_ip: server.ip().to_string(),
+        server_port: server.port(),
+        outcome: a.outcome.name(),
+        ended_by: a.ended_by.name(),
+        t_first: at(a.t_first),
+        t_syn: a.t_syn.map(at),
+        t_syn_last: a.t_syn_last.map(at),
+        t_synack: a.t_synack.map(at),
+        t_synack_last: a.t_synack_last.map(at),
+        t_ack: a.t_ack.map(at),
+        t_end: a.t_end.map(at),
+        lat_syn_synack_ns: a.latency_server(),
+        lat_synack_ack_ns: a.latency_client(),
+        lat_total_ns: a.latency_total(),
+        lat_end_ns: a.latency_end(),
+        rtt_server_ns: a.rtt_server,
+        rtt_client_ns: a.rtt_client,
+        syn_retrans: a.syn_retrans,
+        synack_retrans: a.synack_retrans,
+        synack_isns: a.synack_isns,
+        bad_synack: a.bad_synack,
+        bad_rst: a.bad_rst,
+        client_isn: a.client_isn,
+        server_isn: a.server_isn,
+        syn: a.syn.as_ref().map(opening),
+        synack: a.synack.as_ref().map(opening),
+        ack_len: a.ack_len,
+        ack_exact: a.ack_exact,
+        rst_from: a.rst_from.map(Side::name),
+        icmp: a.icmp.map(|icmp| IcmpRecord {
+            icmp_type: icmp.icmp_type,
+            code: icmp.code,
+            src: icmp.source.to_string(),
+            quotes: if icmp.quotes == Side::Client { "syn" } else { "synack" },
+        }),
+        simultaneous: a.simultaneous,
+        isn_repeat: a.isn_repeat,
+        encap: vlan[..usize::from(*vlan_count).min(vlan.len())]
+            .iter()
+            .map(|id| format!("vlan:{id}"))
+            .collect(),
+        frames: (!live).then(|| frames(&a.frames)),
+        iface: view.place.map(|place| place.interface.to_owned()),
+        hook: view.place.map(|place| place.hook),
+        role: view.place.map(|place| place.role),
+        uncertain: live.then_some(a.uncertain),
+    }
+}
+
+fn frames(frames: &Frames) -> FramesRecord {
+    let Frames { first, syn, synack, ack, end, peer_syn } = *frames;
+    FramesRecord { first, syn, peer_syn, synack, ack, end }
+}
+
+fn opening(opening: &Opening) -> OpeningRecord {
+    const LETTERS: [(u16, char); 5] = [
+        (Flags::AE, 'A'),
+        (Flags::CWR, 'C'),
+        (Flags::ECE, 'E'),
+        (Flags::URG, 'U'),
+        (Flags::PSH, 'P'),
+    ];
+    let options = opening.options();
+    let flags = Flags(opening.flags);
+    OpeningRecord {
+        win: opening.window,
+        mss: options.mss,
+        wscale: options.window_scale,
+        sack_ok: options.sack_permitted,
+        ts: options.timestamps,
+        tfo: options.fast_open.map(hex),
+        mptcp: options.mptcp.map(|mptcp| match mptcp {
+            Mptcp::Capable => "capable",
+            Mptcp::Join => "join",
+            Mptcp::Other => "other",
+        }),
+        flags: LETTERS.iter().filter(|(bit, _)| flags.has(*bit)).map(|(_, c)| *c).collect(),
+        len: opening.payload_len,
+        ttl: opening.ttl,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,144 @@
+//! Lines: one readable, aligned line per ended attempt.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::attempt::{Attempt, Nanos};
+use crate::outcome::{EndedBy, Outcome, Side};
+use crate::snapshot::AttemptView;
+
+/// Formats attempts; columns grow with the widest address seen.
+#[derive(Debug)]
+pub struct Lines {
+    color: bool,
+    zone: TimeZone,
+    client_width: usize,
+    server_width: usize,
+}
+
+/// ANSI colours of the three kinds of outcome.
+const GREEN: &str = "\x1b[32m";
+const RED: &str = "\x1b[31m";
+const YELLOW: &str = "\x1b[33m";
+const RESET: &str = "\x1b[0m";
+
+impl Lines {
+    /// A formatter for people in time zone `zone`.
+    #[must_use]
+    pub fn new(color: bool, zone: TimeZone) -> Self {
+        Self { color, zone, client_width: 21, server_width: 21 }
+    }
+
+    /// The line of one attempt, without a newline.
+    pub fn line(&mut self, view: &AttemptView<'_>) -> String {
+        let a = view.attempt;
+        let (client, server) = (a.key.client_addr().to_string(), a.key.server_addr().to_string());
+        self.client_width = self.client_width.max(client.len());
+        self.server_width = self.server_width.max(server.len());
+        let role = view.place.map_or("", |place| place.role.name());
+        let (on, off) = if self.color { (color(a.outcome), RESET) } else { ("", "") };
+        let mut line = format!(
+            "{time} {role:<9} {client:>cw$} → {server:<sw$} {on}{outcome:<17}{off}",
+            time = self.time(a.t_first.saturating_add(view.to_wall)),
+            cw = self.client_width,
+            sw = self.server_width,
+            outcome = a.outcome.name(),
+        );
+        for detail in details(a) {
+            let _ = write!(line, " {detail}");
+        }
+        line
+    }
+
+    fn time(&self, ns: Nanos) -> String {
+        match Timestamp::from_nanosecond(i128::from(ns)) {
+            Ok(time) => time.to_zoned(self.zone.clone()).strftime("%H:%M:%S%.3f").to_string(),
+            Err(_) => format!("{ns}ns"),
+        }
+    }
+}
+
+fn color(outcome: Outcome) -> &'static str {
+    if outcome.is_completed() {
+        GREEN
+    } else if outcome.is_failure() {
+        RED
+    } else {
+        YELLOW
+    }
+}
+
+/// What to say of an attempt besides its outcome.
+fn details(a: &Attempt) -> Vec<String> {
+    let mut details = Vec::new();
+    let parts = [
+        ("server", a.latency_server()),
+        ("client", a.latency_client()),
+        ("total", a.latency_total()),
+    ];
+    for (part, latency) in parts {
+        if let Some(latency) = latency {
+            details.push(format!("{part} {}", duration(latency)));
+        }
+    }
+    if let (None, Some(latency)) = (a.latency_total(), a.latency_end()) {
+        details.push(format!("after {}", duration(latency)));
+    }
+    for (what, count) in [
+        ("SYN retransmitted", a.syn_retrans),
+        ("SYN-ACK retransmitted", a.synack_retrans),
+        ("bad SYN-ACK", a.bad_synack),
+        ("bad RST", a.bad_rst),
+    ] {
+        if count > 0 {
+            details.push(format!("[{what} ×{count}]"));
+        }
+    }
+    details.extend(reason(a).map(|reason| format!("({reason})")));
+    if a.uncertain {
+        details.push("(uncertain: events were lost)".to_owned());
+    }
+    details
+}
+
+/// Why it ended so, where the outcome alone does not say it.
+fn reason(a: &Attempt) -> Option<String> {
+    if let Some(icmp) = &a.icmp {
+        let quoted = if icmp.quotes == Side::Client { "SYN" } else { "SYN-ACK" };
+        let source = icmp.source;
+        return Some(format!(
+            "ICMP type {} code {} from {source} quotes the {quoted}",
+            icmp.icmp_type, icmp.code
+        ));
+    }
+    match (a.ended_by, a.outcome) {
+        (EndedBy::Superseded, _) => Some("the client began anew".to_owned()),
+        (EndedBy::Evicted, _) => Some("our table was full: see --max-attempts".to_owned()),
+        (EndedBy::Timeout, Outcome::HalfOpen) => Some("no third ACK seen".to_owned()),
+        (_, Outcome::CompletedPartial) => Some(match (a.t_syn, a.t_synack, a.t_ack) {
+            (None, _, _) => "SYN not seen".to_owned(),
+            (_, None, _) => "SYN-ACK not seen".to_owned(),
+            _ => "third ACK not seen".to_owned(),
+        }),
+        _ if a.isn_repeat => Some("same SYN as the attempt before".to_owned()),
+        _ => None,
+    }
+}
+
+/// A latency in the unit that suits it.
+#[must_use]
+pub fn duration(ns: Nanos) -> String {
+    let sign = if ns < 0 { "-" } else { "" };
+    #[expect(clippy::cast_precision_loss, reason = "shown with four digits")]
+    let value = ns.unsigned_abs() as f64;
+    let (value, unit) = match ns.unsigned_abs() {
+        0..1_000 => (value, "ns"),
+        1_000..1_000_000 => (value / 1e3, "µs"),
+        1_000_000..1_000_000_000 => (value / 1e6, "ms"),
+        _ => (value / 1e9, "s"),
+    };
+    let digits = if value >= 100.0 || unit == "ns" { 0 } else { usize::from(value < 10.0) + 1 };
+    format!("{sign}{value:.digits$}{unit}")
+}

@@ -1,0 +1,102 @@
+//! The summary in words, for stderr at the end of a run and for `replay --format summary`.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::attempt::Nanos;
+use crate::output::lines::duration;
+use crate::outcome::Outcome;
+use crate::snapshot::{Latencies, Percentiles, Summary};
+
+/// Displays a summary as text of several lines.
+#[derive(Debug)]
+pub struct Text<'a>(pub &'a Summary);
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let s = self.0;
+        attempts(s, f)?;
+        latencies("latency", &s.latency, f)?;
+        latencies("latency, retransmitted", &s.latency_retransmitted, f)?;
+        write!(f, "retransmissions: {} SYN, {} SYN-ACK", s.syn_retrans, s.synack_retrans)?;
+        writeln!(f, "; disbelieved: {} SYN-ACK, {} RST", s.bad_synack, s.bad_rst)?;
+        list("packets", s.packets_seen, s.packets.iter(), f)?;
+        events(s, f)
+    }
+}
+
+fn attempts(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
+    let ended: u64 = s.outcomes.values().sum();
+    let balance = if s.started == ended + s.open { "=" } else { "≠ (a bug: please report)" };
+    writeln!(f, "attempts: {} started {balance} {ended} ended + {} open", s.started, s.open)?;
+    for outcome in Outcome::ALL {
+        match s.outcomes.get(outcome.name()) {
+            Some(count) if *count > 0 => writeln!(f, "  {:<17} {count:>9}", outcome.name())?,
+            _ => {}
+        }
+    }
+    if s.uncertain > 0 {
+        writeln!(f, "  of these {} uncertain: events were lost while they were open", s.uncertain)?;
+    }
+    Ok(())
+}
+
+fn latencies(title: &str, latencies: &Latencies, f: &mut Formatter<'_>) -> fmt::Result {
+    let Latencies { server, client, total } = latencies;
+    for (part, p) in [("server", server), ("client", client), ("total", total)] {
+        if p.count > 0 {
+            percentiles(title, part, p, f)?;
+        }
+    }
+    Ok(())
+}
+
+fn percentiles(title: &str, part: &str, p: &Percentiles, f: &mut Formatter<'_>) -> fmt::Result {
+    let show = |ns: u64| duration(Nanos::try_from(ns).unwrap_or(Nanos::MAX));
+    writeln!(
+        f,
+        "{title}, {part}: p50 {}, p90 {}, p99 {}, max {} ({} samples)",
+        show(p.p50_ns),
+        show(p.p90_ns),
+        show(p.p99_ns),
+        show(p.max_ns),
+        p.count
+    )
+}
+
+fn list<'a>(
+    title: &str,
+    total: u64,
+    counts: impl Iterator<Item = (&'a String, &'a u64)>,
+    f: &mut Formatter<'_>,
+) -> fmt::Result {
+    write!(f, "{title}: {total}")?;
+    let mut separator = " = ";
+    for (name, count) in counts.filter(|(_, count)| **count > 0) {
+        write!(f, "{separator}{count} {name}")?;
+        separator = " + ";
+    }
+    writeln!(f)
+}
+
+fn events(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
+    let e = &s.events;
+    let balance = if e.offered == e.delivered + e.lost { "=" } else { "≠ (a bug: please report)" };
+    write!(
+        f,
+        "events: {} offered {balance} {} delivered + {} lost",
+        e.offered, e.delivered, e.lost
+    )?;
+    for (count, what) in [
+        (e.filtered, "outside the filter"),
+        (e.late, "late"),
+        (e.undecodable, "undecodable"),
+    ] {
+        if count > 0 {
+            write!(f, "; {count} {what}")?;
+        }
+    }
+    for (reason, count) in s.filter.iter().filter(|(_, count)| **count > 0) {
+        write!(f, "; kernel table: {count} {reason}")?;
+    }
+    writeln!(f)
+}

@@ -1,0 +1,136 @@
+//! Capture records in, events out: the kernel's parser and filter over frames of a file.
+//!
+//! [`Replay`] stands where the eBPF programs stand live: the same
+//! [`observe`](handshake_common::observe), a table of the same buckets, the same counters. It has
+//! no ring and loses nothing. The caller reads the file (`capture`) and owns the tracker; for
+//! every record, whether it makes an event or not, it first tells the tracker the record's time
+//! and then hands over the [`Observation`].
+
+use handshake_common::abi::{COUNTERS, Counter, PACKET_CLASSES};
+use handshake_common::event::Event;
+use handshake_common::filter::{MemoryBucket, bucket_index};
+use handshake_common::flow::Keys;
+use handshake_common::observe::{Sink, What, observe};
+use handshake_common::packet::SliceFrame;
+use handshake_common::packet::ethernet::Link;
+
+use crate::attempt::{Observation, SourceId};
+use crate::capture::Record;
+
+/// Default buckets: 4 MiB, 262,144 attempts pending at once.
+pub const DEFAULT_BUCKETS: u32 = 1 << 16;
+
+/// Live keys are secret; here the same file shall always give the same result, so they are not.
+const KEYS: Keys = Keys { low: 0x4528_21e6_38d0_1377, high: 0xbe54_66cf_34e9_0c6c };
+
+/// A file has one source.
+const SOURCE: SourceId = 0;
+
+/// Parser, filter and counters of one replay.
+#[derive(Debug)]
+pub struct Replay {
+    table: Vec<MemoryBucket>,
+    counters: [u64; COUNTERS],
+    undecoded: u64,
+}
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self::new(DEFAULT_BUCKETS)
+    }
+}
+
+impl Replay {
+    /// A replay whose filter has `buckets` buckets, rounded up to a power of two.
+    #[must_use]
+    pub fn new(buckets: u32) -> Self {
+        let buckets = buckets.clamp(1, 1 << 24).next_power_of_two();
+        Self {
+            table: vec![MemoryBucket::default(); buckets as usize],
+            counters: [0; COUNTERS],
+            undecoded: 0,
+        }
+    }
+
+    /// Looks at one record; `Some` if the filter found it worth an event (time: the bits of the
+    /// record's `i64`; interface and hook 0).
+    pub fn feed(&mut self, record: &Record<'_>) -> Option<Observation> {
+        let Some(link) = Link::of_capture(record.link_type) else {
+            self.undecoded += 1;
+            return None;
+        };
+        let frame = SliceFrame::new(record.bytes, record.wire_len);
+        let mut step = Step {
+            table: &mut self.table,
+            counters: &mut self.counters,
+            time_ns: record.time_ns.cast_unsigned(),
+            event: None,
+        };
+        observe(&frame, link, &KEYS, &mut step);
+        step.event.map(|event| Observation { event, source: SOURCE, frame: record.number })
+    }
+
+    /// All counters, in the order of [`Counter`].
+    #[must_use]
+    pub fn counters(&self) -> &[u64; COUNTERS] {
+        &self.counters
+    }
+
+    /// The value of one counter.
+    #[must_use]
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize]
+    }
+
+    /// Records of a link type we do not decode; they are in no packet class.
+    #[must_use]
+    pub fn undecoded(&self) -> u64 {
+        self.undecoded
+    }
+
+    /// Records fed: those in a packet class and those not decoded.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        self.counters[..PACKET_CLASSES].iter().sum::<u64>() + self.undecoded
+    }
+}
+
+/// The world around one record.
+struct Step<'a> {
+    table: &'a mut [MemoryBucket],
+    counters: &'a mut [u64; COUNTERS],
+    time_ns: u64,
+    event: Option<Event>,
+}
+
+impl Sink<SliceFrame<'_>> for Step<'_> {
+    type Bucket<'a>
+        = &'a mut MemoryBucket
+    where
+        Self: 'a;
+
+    fn bucket(&mut self, fingerprint: u64) -> Option<&mut MemoryBucket> {
+        let mask = self.table.len() as u32 - 1;
+        self.table.get_mut(bucket_index(fingerprint, mask) as usize)
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.time_ns
+    }
+
+    fn count(&mut self, counter: Counter) {
+        self.counters[counter as usize] += 1;
+    }
+
+    fn emit(&mut self, frame: &SliceFrame<'_>, time_ns: u64, what: What<'_>) {
+        let mut event = Event { time_ns, ..Event::ZERO };
+        match what {
+            What::Segment(kind, segment) => event.fill_segment(frame, kind, segment),
+            What::IcmpError(error) => event.fill_icmp(frame, error),
+        }
+        self.event = Some(event);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Standard output: buffered, and a reader that has gone away ends us quietly.
+
+use std::io::{self, BufWriter, ErrorKind, Write};
+
+use serde::Serialize;
+
+/// Is anybody still reading?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Reader {
+    /// Yes, or we cannot tell.
+    Present,
+    /// The pipe is closed.
+    Gone,
+}
+
+/// A sink for lines of data.
+pub struct Output<W: Write> {
+    sink: BufWriter<W>,
+}
+
+impl Output<io::Stdout> {
+    /// Standard output.
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self::new(io::stdout())
+    }
+}
+
+impl<W: Write> Output<W> {
+    /// Any sink.
+    pub fn new(sink: W) -> Self {
+        Self { sink: BufWriter::with_capacity(1 << 16, sink) }
+    }
+
+    /// Writes one line.
+    ///
+    /// # Errors
+    /// If the sink fails for another reason than a closed pipe.
+    pub fn line(&mut self, line: &str) -> io::Result<Reader> {
+        present(writeln!(self.sink, "{line}"))
+    }
+
+    /// Writes one JSON object on a line.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn json<T: Serialize>(&mut self, record: &T) -> io::Result<Reader> {
+        let written = serde_json::to_writer(&mut self.sink, record)
+            .map_err(io::Error::from)
+            .and_then(|()| self.sink.write_all(b"\n"));
+        present(written)
+    }
+
+    /// Hands everything to the reader.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn flush(&mut self) -> io::Result<Reader> {
+        present(self.sink.flush())
+    }
+}
+
+fn present(result: io::Result<()>) -> io::Result<Reader> {
+    match result {
+        Ok(()) => Ok(Reader::Present),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(error),
+    }
+}

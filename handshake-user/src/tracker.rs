@@ -1,0 +1,389 @@
+//! Follows every connection attempt to exactly one outcome.
+//!
+//! A pure state machine: [`Tracker::observe`] takes events in order of time, [`Tracker::expire`]
+//! and [`Tracker::next_deadline`] deal with time-outs, [`Tracker::drain`] hands out what has
+//! ended. It has no clock and does no I/O; the time of an event at its hook is the only time it
+//! knows. Rules: the oracle's SEMANTICS, sections 3 to 9 and 11; `state` has the evidence,
+//! `table` the bounded memory.
+//!
+//! The books balance at every moment: attempts started = attempts ended + attempts open
+//! ([`Stats::started`], [`Stats::outcomes`], [`Tracker::open`]).
+
+mod state;
+mod table;
+
+use handshake_common::event::kind;
+
+use crate::attempt::{Attempt, Key, Nanos, Observation, SourceId};
+use crate::outcome::{EndedBy, Outcome, Side};
+use state::{End, Open};
+use table::{Remembered, Table};
+
+/// What a user may set.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// T of section 9: how long to wait for the next segment of a handshake, at least.
+    pub timeout: Nanos,
+    /// How long an ended attempt is remembered.
+    pub linger: Nanos,
+    /// Most attempts open at once, and most remembered.
+    pub max_attempts: usize,
+}
+
+/// Counts of what the tracker has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Attempts begun.
+    pub started: u64,
+    /// Attempts ended, by [`Outcome`] in its order.
+    pub outcomes: [u64; Outcome::ALL.len()],
+    /// Copies of the SYN beyond the first, over all ended attempts.
+    pub syn_retrans: u64,
+    /// Copies of SYN-ACKs, likewise.
+    pub synack_retrans: u64,
+    /// SYNs and SYN-ACKs of attempts that had ended.
+    pub late_copies: u64,
+    /// SYN-ACKs that answered no SYN of theirs, over all ended attempts.
+    pub bad_synack: u64,
+    /// RSTs that belonged to no attempt, likewise.
+    pub bad_rst: u64,
+    /// Attempts that ended while events had been lost.
+    pub uncertain: u64,
+}
+
+impl Stats {
+    /// Attempts that ended with `outcome`.
+    #[must_use]
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
+    }
+
+    /// Attempts ended.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.outcomes.iter().sum()
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Tracker {
+    config: Config,
+    table: Table,
+    stats: Stats,
+    ended: Vec<Attempt>,
+    /// Time of the last event or expiry; every attempt due before it has ended or will end as if
+    /// it had.
+    now: Nanos,
+    /// Attempts that began at or before this may have lost evidence.
+    lost_until: Option<Nanos>,
+    due: Vec<Key>,
+}
+
+impl Tracker {
+    /// An empty tracker.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            table: Table::new(),
+            stats: Stats::default(),
+            ended: Vec::new(),
+            now: Nanos::MIN,
+            lost_until: None,
+            due: Vec::new(),
+        }
+    }
+
+    /// Counts so far.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Attempts open now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.table.open()
+    }
+
+    /// Ended attempts remembered now.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.table.remembered()
+    }
+
+    /// Takes the attempts that have ended since the last call.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Attempt> {
+        self.ended.drain(..)
+    }
+
+    /// The earliest time at which [`Tracker::expire`] can have something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        self.table.next_deadline()
+    }
+
+    /// Section 9: ends every attempt whose deadline is before `now`. Call it for every packet of a
+    /// capture, and from time to time live. What is due within the last 17 ms may be ended a
+    /// little later, but with the same outcome and time.
+    pub fn expire(&mut self, now: Nanos) {
+        if now < self.now {
+            // Time goes backwards: settle what was due before it did.
+            self.end_due(self.now, true);
+        }
+        self.now = now;
+        if self.table.next_deadline().is_some_and(|next| next < now) {
+            self.end_due(now, false);
+        }
+        self.table.forget(now, self.config.linger);
+    }
+
+    fn end_due(&mut self, now: Nanos, exact: bool) {
+        let mut due = std::mem::take(&mut self.due);
+        self.table.due(now, self.config.timeout, exact, &mut due);
+        for key in due.drain(..) {
+            self.time_out(&key);
+        }
+        self.due = due;
+    }
+
+    /// Events may have been lost at or before `until`: what was open then is uncertain.
+    pub fn note_loss(&mut self, until: Nanos) {
+        self.lost_until = self.lost_until.max(Some(until));
+    }
+
+    /// Section 9, end of input: everything due has timed out, the rest is unfinished.
+    pub fn finish(&mut self) {
+        self.end_due(self.now, true);
+        for key in self.table.keys() {
+            self.end(&key, End::new(Outcome::Unfinished, EndedBy::Eof, None));
+        }
+    }
+
+    /// Takes one event, not before the ones observed earlier (captures may go backwards).
+    pub fn observe(&mut self, seen: &Observation) {
+        self.expire(seen.event.time_ns as Nanos);
+        match seen.event.kind {
+            kind::SYN => self.on_syn(seen),
+            kind::SYN_ACK => self.on_synack(seen),
+            kind::ACK => self.on_ack(seen),
+            kind::RST => self.on_rst(seen),
+            kind::ICMP => self.on_icmp(seen),
+            _ => {}
+        }
+    }
+
+    /// The open attempt of a key, once it is sure that it is not due.
+    fn live(&mut self, key: &Key) -> Option<&mut Open> {
+        if self.table.get(key)?.deadline(self.config.timeout) < self.now {
+            self.time_out(key);
+            return None;
+        }
+        self.table.get_mut(key)
+    }
+
+    fn on_syn(&mut self, seen: &Observation) {
+        let key = Key::from_client(&seen.event);
+        if let Some(open) = self.live(&key) {
+            let was_two_sided = open.is_two_sided();
+            if open.on_syn(seen) {
+                if !was_two_sided && open.is_two_sided() {
+                    self.table.promote(&key);
+                }
+                return;
+            }
+            self.supersede(&key, seen);
+        } else {
+            let reversed = key.reversed();
+            match self.live(&reversed).map(|open| (open.is_two_sided(), open.on_peer_syn(seen))) {
+                Some((two_sided, Some(true))) => {
+                    if !two_sided {
+                        self.table.promote(&reversed);
+                    }
+                    return;
+                }
+                Some((_, Some(false))) => self.supersede(&reversed, seen),
+                _ => {}
+            }
+        }
+        self.begin_with_syn(&key, seen);
+    }
+
+    fn supersede(&mut self, key: &Key, seen: &Observation) {
+        let Some(open) = self.table.get(key) else { return };
+        let time = Some(seen.event.time_ns as Nanos);
+        let end = End::new(open.unanswered(), EndedBy::Superseded, time);
+        self.end(key, end);
+    }
+
+    /// Section 3, linger: a late copy, a repetition, or simply the first SYN.
+    fn begin_with_syn(&mut self, key: &Key, seen: &Observation) {
+        let isn = seen.event.seq;
+        let mut repeat = false;
+        if let Some(memory) = self.recall(key)
+            && memory.client_isn == isn
+        {
+            let elsewhere = memory.owners.0.is_some_and(|owner| owner != seen.source);
+            if memory.completed || elsewhere {
+                return self.count_late(memory.owners.0, seen);
+            }
+            repeat = true;
+        }
+        if let Some(memory) = self.recall(&key.reversed())
+            && memory.completed
+            && memory.peer_isn == Some(isn)
+        {
+            return self.count_late(memory.owners.1, seen);
+        }
+        let generation = self.table.generation();
+        self.begin(|id| Open::with_syn(id, generation, seen, repeat));
+    }
+
+    fn recall(&self, key: &Key) -> Option<Remembered> {
+        self.table.recall(key, self.now, self.config.linger).copied()
+    }
+
+    fn count_late(&mut self, owner: Option<SourceId>, seen: &Observation) {
+        if owner.is_none_or(|owner| owner == seen.source) {
+            self.stats.late_copies += 1;
+        }
+    }
+
+    fn begin(&mut self, make: impl FnOnce(u64) -> Open) {
+        while self.table.open() >= self.config.max_attempts {
+            let Some(victim) = self.table.victim() else { break };
+            self.end(&victim, End::new(Outcome::Evicted, EndedBy::Evicted, Some(self.now)));
+        }
+        self.stats.started += 1;
+        let open = make(self.stats.started);
+        let deadline = open.deadline(self.config.timeout);
+        self.table.insert(open, deadline);
+    }
+
+    fn on_synack(&mut self, seen: &Observation) {
+        let from_server = Key::from_client(&seen.event).reversed();
+        if let Some(open) = self.live(&from_server) {
+            let was_two_sided = open.is_two_sided();
+            let end = open.on_synack(seen);
+            if !was_two_sided && open.is_two_sided() {
+                self.table.promote(&from_server);
+            }
+            return self.end_if(&from_server, end);
+        }
+        let from_client = from_server.reversed();
+        if let Some(open) = self.live(&from_client) {
+            let end = open.on_client_synack(seen);
+            return self.end_if(&from_client, end);
+        }
+        if let Some(memory) = self.recall(&from_server)
+            && acknowledges(&memory, seen.event.ack)
+        {
+            return self.count_late(memory.owners.1, seen);
+        }
+        if let Some(memory) = self.recall(&from_client)
+            && memory.peer_isn.is_some_and(|isn| seen.event.ack == isn.wrapping_add(1))
+        {
+            return self.count_late(memory.owners.0, seen);
+        }
+        let generation = self.table.generation();
+        self.begin(|id| Open::with_synack(id, generation, seen));
+    }
+
+    fn on_ack(&mut self, seen: &Observation) {
+        let from_client = Key::from_client(&seen.event);
+        if let Some(open) = self.live(&from_client) {
+            let end = open.on_client_ack(seen);
+            return self.end_if(&from_client, end);
+        }
+        let from_server = from_client.reversed();
+        if let Some(open) = self.live(&from_server) {
+            let end = open.on_server_ack(seen);
+            self.end_if(&from_server, end);
+        }
+    }
+
+    fn on_rst(&mut self, seen: &Observation) {
+        let from_client = Key::from_client(&seen.event);
+        let from_server = from_client.reversed();
+        let mut last_tried = None;
+        for (key, sender) in [(from_server, Side::Server), (from_client, Side::Client)] {
+            let Some(open) = self.live(&key) else { continue };
+            if let Some(end) = open.on_rst(seen, sender) {
+                return self.end(&key, end);
+            }
+            last_tried = Some((key, sender));
+        }
+        if let Some((key, sender)) = last_tried
+            && let Some(open) = self.table.get_mut(&key)
+        {
+            open.on_bad_rst(seen, sender);
+        }
+    }
+
+    fn on_icmp(&mut self, seen: &Observation) {
+        let quoted = Key::from_client(&seen.event);
+        for (key, sender) in [(quoted, Side::Client), (quoted.reversed(), Side::Server)] {
+            if let Some(end) = self.live(&key).and_then(|open| open.on_icmp(seen, sender)) {
+                return self.end(&key, end);
+            }
+        }
+    }
+
+    fn end_if(&mut self, key: &Key, end: Option<End>) {
+        if let Some(end) = end {
+            self.end(key, end);
+        }
+    }
+
+    /// The deadline has passed. If events were lost meanwhile, silence proves nothing.
+    fn time_out(&mut self, key: &Key) {
+        let Some(open) = self.table.get(key) else { return };
+        let deadline = Some(open.deadline(self.config.timeout));
+        let end = if self.is_uncertain(open) {
+            End::new(Outcome::Unfinished, EndedBy::Loss, deadline)
+        } else {
+            End::new(open.unanswered(), EndedBy::Timeout, deadline)
+        };
+        self.end(key, end);
+    }
+
+    fn is_uncertain(&self, open: &Open) -> bool {
+        self.lost_until.is_some_and(|until| open.began() <= until)
+    }
+
+    fn end(&mut self, key: &Key, end: End) {
+        let Some(open) = self.table.remove(key) else { return };
+        let uncertain = self.is_uncertain(&open);
+        if let Some(time) = end.time {
+            let memory = Remembered {
+                client_isn: open.client_isn,
+                peer_isn: open.peer_isn(),
+                syn_payload: open.syn_payload(),
+                end: time,
+                completed: end.outcome.is_completed(),
+                owners: open.owners(),
+            };
+            self.table.remember(*key, memory, self.config.max_attempts);
+        }
+        let attempt = open.end(end, uncertain);
+        self.count(&attempt);
+        self.ended.push(attempt);
+    }
+
+    fn count(&mut self, attempt: &Attempt) {
+        let stats = &mut self.stats;
+        stats.outcomes[attempt.outcome as usize] += 1;
+        stats.syn_retrans += u64::from(attempt.syn_retrans);
+        stats.synack_retrans += u64::from(attempt.synack_retrans);
+        stats.bad_synack += u64::from(attempt.bad_synack);
+        stats.bad_rst += u64::from(attempt.bad_rst);
+        stats.uncertain += u64::from(attempt.uncertain);
+    }
+}
+
+/// Does a SYN-ACK acknowledge the SYN of a remembered attempt (section 5)?
+fn acknowledges(memory: &Remembered, ack: u32) -> bool {
+    ack.wrapping_sub(memory.client_isn.wrapping_add(1)) <= memory.syn_payload
+}
+

@@ -1,0 +1,266 @@
+//! Bounded memory of the tracker: open attempts, remembered ones, deadlines, who is evicted.
+//!
+//! Open attempts live in slots; a map leads from their key to the slot or to what is remembered of
+//! an ended attempt. Deadlines lie in a wheel of buckets, each entry checked lazily: an attempt
+//! whose deadline has moved is put into its new bucket when the old one comes up.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hashbrown::HashMap;
+
+use crate::attempt::{Key, Nanos, SourceId};
+
+use super::state::Open;
+
+/// A bucket of deadlines spans 2^24 ns, about 17 ms.
+const BUCKET_BITS: u32 = 24;
+
+/// A slot and the generation of the attempt in it; stale once the attempt has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Handle {
+    slot: u32,
+    generation: u32,
+}
+
+/// What is remembered of an ended attempt for the linger time (section 3).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Remembered {
+    pub(super) client_isn: u32,
+    pub(super) peer_isn: Option<u32>,
+    pub(super) syn_payload: u32,
+    pub(super) end: Nanos,
+    pub(super) completed: bool,
+    pub(super) owners: (Option<SourceId>, Option<SourceId>),
+}
+
+#[derive(Debug)]
+enum Entry {
+    Open(u32),
+    Remembered(Remembered),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Table {
+    entries: HashMap<Key, Entry, ahash::RandomState>,
+    slots: Vec<Option<Open>>,
+    free: Vec<u32>,
+    next_generation: u32,
+    open: usize,
+    wheel: BTreeMap<Nanos, Vec<Handle>>,
+    /// Bare SYNs, oldest first, with stale handles among them.
+    one_sided: VecDeque<Handle>,
+    /// Attempts with evidence from both sides, likewise.
+    two_sided: VecDeque<Handle>,
+    remembered: VecDeque<(Nanos, Key)>,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: HashMap::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            next_generation: 0,
+            open: 0,
+            wheel: BTreeMap::new(),
+            one_sided: VecDeque::new(),
+            two_sided: VecDeque::new(),
+            remembered: VecDeque::new(),
+        }
+    }
+
+    /// Open attempts.
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Ended attempts still remembered (an upper bound: replaced ones count until they are due).
+    pub(super) fn remembered(&self) -> usize {
+        self.remembered.len()
+    }
+
+    pub(super) fn generation(&mut self) -> u32 {
+        self.next_generation = self.next_generation.wrapping_add(1);
+        self.next_generation
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<&Open> {
+        match self.entries.get(key)? {
+            Entry::Open(slot) => self.slots.get(*slot as usize)?.as_ref(),
+            Entry::Remembered(_) => None,
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Open> {
+        match self.entries.get(key)? {
+            Entry::Open(slot) => self.slots.get_mut(*slot as usize)?.as_mut(),
+            Entry::Remembered(_) => None,
+        }
+    }
+
+    /// What is remembered of an ended attempt, if its linger time is not over at `now`.
+    pub(super) fn recall(&self, key: &Key, now: Nanos, linger: Nanos) -> Option<&Remembered> {
+        match self.entries.get(key)? {
+            Entry::Remembered(memory) if now <= memory.end.saturating_add(linger) => Some(memory),
+            _ => None,
+        }
+    }
+
+    /// Puts in a new attempt; its key must not be open.
+    pub(super) fn insert(&mut self, open: Open, deadline: Nanos) {
+        let handle_of = |slot: u32| Handle { slot, generation: open.generation };
+        let handle = match self.free.pop() {
+            Some(slot) => handle_of(slot),
+            None => {
+                self.slots.push(None);
+                handle_of((self.slots.len() - 1) as u32)
+            }
+        };
+        self.entries.insert(open.key, Entry::Open(handle.slot));
+        self.enlist(handle, open.is_two_sided());
+        self.slots[handle.slot as usize] = Some(open);
+        self.open += 1;
+        self.schedule(handle, deadline);
+    }
+
+    fn enlist(&mut self, handle: Handle, two_sided: bool) {
+        if two_sided {
+            self.two_sided.push_back(handle);
+        } else {
+            self.one_sided.push_back(handle);
+        }
+        self.compact();
+    }
+
+    /// Drops stale handles once they outnumber the open attempts by far.
+    fn compact(&mut self) {
+        let limit = 2 * self.open + 1024;
+        let slots = &self.slots;
+        let live = |handle: &Handle, two_sided: bool| {
+            slots[handle.slot as usize].as_ref().is_some_and(|open| {
+                open.generation == handle.generation && open.is_two_sided() == two_sided
+            })
+        };
+        if self.one_sided.len() > limit {
+            self.one_sided.retain(|handle| live(handle, false));
+        }
+        if self.two_sided.len() > limit {
+            self.two_sided.retain(|handle| live(handle, true));
+        }
+    }
+
+    /// The attempt has seen evidence from its other side: it now outlives bare SYNs.
+    pub(super) fn promote(&mut self, key: &Key) {
+        if let Some(Entry::Open(slot)) = self.entries.get(key) {
+            let slot = *slot;
+            if let Some(open) = &self.slots[slot as usize] {
+                self.enlist(Handle { slot, generation: open.generation }, true);
+            }
+        }
+    }
+
+    /// Takes out the open attempt of a key and forgets the key.
+    pub(super) fn remove(&mut self, key: &Key) -> Option<Open> {
+        let Some(Entry::Open(slot)) = self.entries.get(key) else { return None };
+        let slot = *slot;
+        self.entries.remove(key);
+        self.release(slot)
+    }
+
+    fn release(&mut self, slot: u32) -> Option<Open> {
+        let open = self.slots[slot as usize].take()?;
+        self.free.push(slot);
+        self.open -= 1;
+        Some(open)
+    }
+
+    /// Remembers an ended attempt; at most `limit` of them, the oldest forgotten first.
+    pub(super) fn remember(&mut self, key: Key, memory: Remembered, limit: usize) {
+        self.entries.insert(key, Entry::Remembered(memory));
+        self.remembered.push_back((memory.end, key));
+        while self.remembered.len() > limit {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets what ended longer than `linger` before `now`. Entries lie in order of ending, so a
+    /// late one may wait behind an earlier one; `recall` checks the time itself.
+    pub(super) fn forget(&mut self, now: Nanos, linger: Nanos) {
+        while self.remembered.front().is_some_and(|(end, _)| end.saturating_add(linger) < now) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((end, key)) = self.remembered.pop_front() else { return };
+        if let Some(Entry::Remembered(memory)) = self.entries.get(&key)
+            && memory.end == end
+        {
+            self.entries.remove(&key);
+        }
+    }
+
+    fn schedule(&mut self, handle: Handle, deadline: Nanos) {
+        self.wheel.entry(deadline >> BUCKET_BITS).or_default().push(handle);
+    }
+
+    /// The earliest time at which an attempt may be due (never later than the true one).
+    pub(super) fn next_deadline(&self) -> Option<Nanos> {
+        self.wheel.first_key_value().map(|(bucket, _)| bucket << BUCKET_BITS)
+    }
+
+    /// Keys of open attempts that are due before `now`. With `exact`, every one of them; without,
+    /// those in buckets that have passed completely.
+    pub(super) fn due(&mut self, now: Nanos, timeout: Nanos, exact: bool, due: &mut Vec<Key>) {
+        let current = now >> BUCKET_BITS;
+        while let Some(entry) = self.wheel.first_entry() {
+            let bucket = *entry.key();
+            if bucket > current || (bucket == current && !exact) {
+                break;
+            }
+            let handles = entry.remove();
+            let mut waiting = Vec::new();
+            for handle in handles {
+                let Some(open) = &self.slots[handle.slot as usize] else { continue };
+                if open.generation != handle.generation {
+                    continue;
+                }
+                let deadline = open.deadline(timeout);
+                if deadline < now {
+                    due.push(open.key);
+                } else if deadline >> BUCKET_BITS == bucket {
+                    waiting.push(handle);
+                } else {
+                    self.schedule(handle, deadline);
+                }
+            }
+            if !waiting.is_empty() {
+                self.wheel.entry(bucket).or_default().extend(waiting);
+                break;
+            }
+        }
+    }
+
+    /// Whom to evict: the oldest bare SYN, else the oldest attempt.
+    pub(super) fn victim(&mut self) -> Option<Key> {
+        let slots = &self.slots;
+        let oldest = |queue: &mut VecDeque<Handle>, two_sided: bool| {
+            while let Some(handle) = queue.pop_front() {
+                if let Some(open) = &slots[handle.slot as usize]
+                    && open.generation == handle.generation
+                    && open.is_two_sided() == two_sided
+                {
+                    return Some(open.key);
+                }
+            }
+            None
+        };
+        oldest(&mut self.one_sided, false).or_else(|| oldest(&mut self.two_sided, true))
+    }
+
+    /// Keys of all open attempts.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.slots.iter().flatten().map(|open| open.key).collect()
+    }
+}

@@ -1,0 +1,15 @@
+//! The program on live interfaces: real connections in network namespaces, tcpdump beside it.
+//!
+//! Needs root and fails without. Run with `--test-threads=1`: times are compared.
+#[path = "live/accounting.rs"]
+mod accounting;
+#[path = "live/comings_and_goings.rs"]
+mod comings_and_goings;
+#[path = "live/fetches.rs"]
+mod fetches;
+#[path = "live/neighbours.rs"]
+mod neighbours;
+#[path = "live/outcomes.rs"]
+mod outcomes;
+#[path = "live/refusals.rs"]
+mod refusals;

@@ -1,0 +1,93 @@
+//! What must be true of every report, and how an attempt is held against the capture. Failures
+//! panic with what was found, as assertions do.
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::Value;
+
+use crate::capture::{Handshake, Packet};
+use crate::watcher::Report;
+
+/// How far the program's times may be from tcpdump's.
+pub const CLOCK_TOLERANCE_NS: i64 = 1_000_000;
+
+/// The books balance: attempts started = ended + open, events offered = delivered + lost, packets
+/// seen = the sum of their classes, and there is one record for each ended attempt.
+pub fn assert_balanced(report: &Report) -> &Value {
+    assert!(report.status.success(), "{}: {}", report.status, report.stderr);
+    assert_eq!(report.garbage, Vec::<String>::new(), "lines that are not JSON");
+    let summary = report.summary.as_ref().expect("the last record is a summary");
+    let outcomes = sum(&summary["outcomes"]);
+    let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{value}: {summary}"));
+    let started = number(&summary["started"]);
+    assert_eq!(started, outcomes + number(&summary["open"]), "attempts: {summary}");
+    assert_eq!(report.attempts.len() as u64, outcomes, "records: {summary}");
+    let events = &summary["events"];
+    let arrived = number(&events["delivered"]) + number(&events["lost"]);
+    assert_eq!(number(&events["offered"]), arrived, "events: {summary}");
+    assert_eq!(number(&summary["packets_seen"]), sum(&summary["packets"]), "packets: {summary}");
+    summary
+}
+
+/// Nothing was lost, evicted or guessed.
+pub fn assert_lossless(report: &Report) {
+    let summary = assert_balanced(report);
+    assert_eq!(summary["events"]["lost"], 0, "{summary}");
+    assert_eq!(report.losses, Vec::<Value>::new());
+    for attempt in &report.attempts {
+        assert_eq!(attempt["uncertain"], false, "{attempt}");
+    }
+}
+
+/// Sum of the numbers of an object.
+#[must_use]
+pub fn sum(counts: &Value) -> u64 {
+    let counts = counts.as_object().unwrap_or_else(|| panic!("not an object: {counts}"));
+    counts.values().filter_map(Value::as_u64).sum()
+}
+
+/// Client and server of an attempt.
+#[must_use]
+pub fn ends(attempt: &Value) -> (SocketAddr, SocketAddr) {
+    let end = |ip: &str, port: &str| {
+        let ip: Option<IpAddr> = attempt[ip].as_str().and_then(|ip| ip.parse().ok());
+        let port = attempt[port].as_u64().and_then(|port| u16::try_from(port).ok());
+        ip.zip(port).map(SocketAddr::from).unwrap_or_else(|| panic!("no address: {attempt}"))
+    };
+    (end("client_ip", "client_port"), end("server_ip", "server_port"))
+}
+
+/// The attempts from one client address, in order.
+#[must_use]
+pub fn from_client(attempts: &[Value], client: SocketAddr) -> Vec<&Value> {
+    attempts.iter().filter(|attempt| ends(attempt).0 == client).collect()
+}
+
+/// A completed attempt says what the capture says: ISNs, and latency within the tolerance.
+pub fn assert_agrees(attempt: &Value, captured: &HashMap<(SocketAddr, SocketAddr), Handshake>) {
+    let handshake = captured.get(&ends(attempt));
+    let handshake = handshake.unwrap_or_else(|| panic!("not captured: {attempt}"));
+    let first = |packets: &[Packet], what: &str| {
+        packets.first().cloned().unwrap_or_else(|| panic!("no {what} captured: {attempt}"))
+    };
+    let syn = first(&handshake.syns, "SYN");
+    let synack = first(&handshake.synacks, "SYN-ACK");
+    let ack = first(&handshake.acks, "ACK");
+    assert_eq!(attempt["client_isn"], syn.segment.seq, "{attempt}");
+    assert_eq!(attempt["server_isn"], synack.segment.seq, "{attempt}");
+    let latency = attempt["lat_total_ns"].as_i64().unwrap_or_else(|| panic!("{attempt}"));
+    let difference = latency - (ack.time_ns - syn.time_ns);
+    assert!(difference.abs() < CLOCK_TOLERANCE_NS, "{difference} ns off tcpdump: {attempt}");
+}
+
+/// Retransmissions as the capture counts them up to the moment the attempt ended: SYNs and SYN-ACKs
+/// beyond the first, before the client's first ACK if there was one.
+#[must_use]
+pub fn copies(handshake: &Handshake) -> (u64, u64) {
+    let end = handshake.acks.first().map_or(i64::MAX, |ack| ack.time_ns);
+    let before = |packets: &[Packet]| {
+        let count = packets.iter().filter(|packet| packet.time_ns < end).count();
+        count.saturating_sub(1) as u64
+    };
+    (before(&handshake.syns), before(&handshake.synacks))
+}
