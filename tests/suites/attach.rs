@@ -642,3 +642,26 @@ fn the_default_route_names_its_interface() {
         assert_eq!(interfaces::default_route().unwrap().interfaces.len(), 2, "{said}");
     }
 }
+
+#[test]
+fn signals_while_loading_do_no_harm() {
+    extern "C" fn ignore(_: libc::c_int) {}
+    own_namespace();
+    // SAFETY: the handler does nothing.
+    unsafe { libc::signal(libc::SIGUSR1, ignore as *const () as libc::sighandler_t) };
+    // SAFETY: asks for the number of this thread.
+    let thread_id = unsafe { libc::gettid() };
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let pester = std::thread::spawn(move || {
+        let pause = Duration::from_millis(1);
+        while stopped.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            // SAFETY: a signal with a handler, for a thread that waits for this one.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread_id, libc::SIGUSR1) };
+        }
+    });
+    let lo = named("lo");
+    let results: Vec<_> = (0..3).map(|_| lab::loader(&tc()).0.attach(&lo).map(drop)).collect();
+    drop(stop);
+    pester.join().unwrap();
+    results.into_iter().for_each(|result| result.unwrap());
+}
