@@ -39,6 +39,8 @@ mod flag {
     pub(super) const FAST_OPEN: u64 = 0x10;
     /// More is going on than one entry can follow: never removed by evidence.
     pub(super) const UNSURE: u64 = 0x20;
+    /// The SYN-ACK acknowledged Fast Open data: the client's number is its acknowledgement.
+    pub(super) const TOOK_DATA: u64 = 0x40;
 }
 
 const TAG_SHIFT: u32 = 32;
@@ -55,7 +57,7 @@ pub trait Bucket {
     fn replace(&mut self, way: usize, expected: u64, head: u64, numbers: u64) -> bool;
     /// The same way; see [`crate::packet::Frame::widen`].
     #[inline(always)]
-    fn widen(way: usize) -> usize {
+    fn widen(&self, way: usize) -> usize {
         way
     }
 }
@@ -169,7 +171,7 @@ fn find<B: Bucket>(bucket: &B, fingerprint: u64) -> Option<(usize, u64, u64)> {
     while way < WAYS {
         let (head, numbers) = bucket.load(way);
         if matches(head, fingerprint) {
-            return Some((B::widen(way), head, numbers));
+            return Some((bucket.widen(way), head, numbers));
         }
         way += 1;
     }
@@ -197,7 +199,8 @@ fn insert<B: Bucket>(bucket: &mut B, head: u64, numbers: u64) -> Table {
         way += 1;
     }
     let (way, old, _) = victim;
-    if !bucket.replace(B::widen(way), old, head, numbers) {
+    let way = bucket.widen(way);
+    if !bucket.replace(way, old, head, numbers) {
         Table::Contended
     } else if old & flag::OCCUPIED == 0 {
         Table::Kept
@@ -239,6 +242,9 @@ pub fn on_syn<B: Bucket>(
     let (flags, kept) = if from_lower != (old & flag::CLIENT_LOWER != 0) {
         // Both ends open: simultaneous, or an attempt each way.
         (old_flags | flag::UNSURE, old_numbers)
+    } else if old & flag::TOOK_DATA != 0 {
+        // A copy of the SYN that was answered, or another attempt.
+        (old_flags | flag::UNSURE, old_numbers)
     } else if old_client == client_next {
         (old_flags | begun, old_numbers)
     } else if old & flag::SYN == 0 && old_client.wrapping_sub(client_next) <= payload_len {
@@ -267,17 +273,19 @@ pub fn on_syn_ack<B: Bucket>(
     };
     let (client_next, old_server) = ((old_numbers >> 32) as u32, old_numbers as u32);
     let old_flags = old & 0xff;
-    let slack = if old & flag::FAST_OPEN != 0 { MAX_SYN_PAYLOAD } else { 0 };
     let (flags, kept) = if from_lower == (old & flag::CLIENT_LOWER != 0) {
         (old_flags | flag::UNSURE, old_numbers)
-    } else if tcp.ack.wrapping_sub(client_next) > slack {
-        // Does not acknowledge this SYN: the tracker may or may not know better.
-        (old_flags | flag::UNSURE, old_numbers)
-    } else if old & flag::SYN_ACK == 0 {
+    } else if tcp.ack == client_next && old & flag::SYN_ACK == 0 {
         (old_flags | flag::SYN_ACK, numbers(client_next, server_next))
-    } else if old_server == server_next {
+    } else if tcp.ack == client_next && old_server == server_next {
         (old_flags, old_numbers)
+    } else if old & (flag::FAST_OPEN | flag::SYN_ACK) == flag::FAST_OPEN
+        && tcp.ack.wrapping_sub(client_next) <= MAX_SYN_PAYLOAD
+    {
+        (old_flags | flag::SYN_ACK | flag::TOOK_DATA, numbers(tcp.ack, server_next))
     } else {
+        // Does not acknowledge this SYN, or disagrees with the SYN-ACK before: the tracker may or
+        // may not know better.
         (old_flags | flag::UNSURE, old_numbers)
     };
     update(bucket, way, old, fresh(fingerprint, now_ns, flags), kept)
@@ -337,6 +345,14 @@ fn ends_for_sure(
     let (client_next, server_next) = ((entry_numbers >> 32) as u32, entry_numbers as u32);
     let from_client = from_lower == (head & flag::CLIENT_LOWER != 0);
     let syn_ack_seen = head & flag::SYN_ACK != 0;
+    if head & flag::TOOK_DATA != 0 {
+        // Whether the SYN had that data, and whether it still was open, only the tracker knows:
+        // an ACK well inside both windows ends the attempt either way.
+        return from_client
+            && !tcp.flags.has(Flags::RST)
+            && tcp.seq.wrapping_sub(client_next) < WINDOW - MAX_SYN_PAYLOAD
+            && in_window(tcp.ack, server_next);
+    }
     if tcp.flags.has(Flags::RST) {
         return if from_client {
             tcp.seq == client_next
@@ -377,3 +393,6 @@ impl Bucket for &mut MemoryBucket {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

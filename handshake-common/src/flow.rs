@@ -73,7 +73,7 @@ impl Flow {
 
 #[inline(always)]
 fn pair(low: u32, high: u32) -> u64 {
-    (low as u64) | ((high as u64) << 32)
+    u64::from(low) | (u64::from(high) << 32)
 }
 
 #[inline(always)]

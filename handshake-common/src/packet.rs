@@ -36,7 +36,7 @@ pub trait Frame {
     /// for a register. Forgetting them where ways meet lets it look once at what comes after
     /// (without, kernel 6.1 gives up after 1,000,000 instructions).
     #[inline(always)]
-    fn widen(offset: usize) -> usize {
+    fn widen(&self, offset: usize) -> usize {
         offset
     }
 
@@ -208,14 +208,14 @@ pub fn parse<F: Frame>(frame: &F, link: Link, keys: &Keys) -> Parsed {
 #[inline(always)]
 fn parse_network<F: Frame>(frame: &F, network: Network, keys: &Keys) -> Result<Parsed, Parsed> {
     let network = Network {
-        offset: F::widen(network.offset),
-        vlan_count: F::widen(usize::from(network.vlan_count)) as u8,
+        offset: frame.widen(network.offset),
+        vlan_count: frame.widen(usize::from(network.vlan_count)) as u8,
         ..network
     };
     let mut header = ip::parse(frame, network)?;
-    header.payload = F::widen(header.payload);
-    header.end = F::widen(header.end);
-    header.at.is_v6 = F::widen(usize::from(header.at.is_v6)) != 0;
+    header.payload = frame.widen(header.payload);
+    header.end = frame.widen(header.end);
+    header.at.is_v6 = frame.widen(usize::from(header.at.is_v6)) != 0;
     match header.protocol {
         protocol::TCP => tcp::parse(frame, &header, keys),
         protocol::ICMP if !header.at.is_v6 => icmp::parse(frame, &header, keys),
@@ -256,3 +256,6 @@ impl IpHeader {
         if offset > self.end { None } else { Some(self.end - offset) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,17 +28,19 @@ pub(crate) trait Packet: Frame {
     fn stripped_vlan(&self) -> Option<u16>;
 }
 
-/// Makes the verifier forget the bounds of a number below 65,536: it takes the result of a byte
-/// swap for unknown (seen on 6.1 to 6.18), and two swaps are the number again.
+/// Makes the verifier forget the bounds of `value`: it takes the exclusive or with a number that it
+/// does not know for unknown, and twice the same gives the value again. (Two byte swaps do it up
+/// to 6.12, but 6.18 follows constants through them.) `unknown` comes from memory.
 #[inline(always)]
-pub(crate) fn widen(value: usize) -> usize {
+pub(crate) fn widen(value: usize, unknown: u64) -> usize {
     let mut value = value as u64;
-    // SAFETY: two instructions on one register.
+    // SAFETY: two instructions on registers.
     unsafe {
         asm!(
-            "{0} = be16 {0}",
-            "{0} = be16 {0}",
+            "{0} ^= {1}",
+            "{0} ^= {1}",
             inout(reg) value,
+            in(reg) unknown,
             options(pure, nomem, nostack, preserves_flags),
         );
     }
@@ -97,8 +99,8 @@ impl XdpFrame {
 
 impl Frame for XdpFrame {
     #[inline(always)]
-    fn widen(offset: usize) -> usize {
-        widen(offset)
+    fn widen(&self, offset: usize) -> usize {
+        widen(offset, self.wire_len() as u64)
     }
 
     #[inline(always)]
@@ -189,8 +191,8 @@ impl TcFrame {
 
 impl Frame for TcFrame {
     #[inline(always)]
-    fn widen(offset: usize) -> usize {
-        widen(offset)
+    fn widen(&self, offset: usize) -> usize {
+        widen(offset, self.wire_len() as u64)
     }
 
     #[inline(always)]

@@ -55,27 +55,30 @@ pub(crate) fn keys() -> Keys {
 }
 
 /// A bucket of `HS_TABLE`.
-pub(crate) struct KernelBucket(*mut [u64; 2 * WAYS]);
+pub(crate) struct KernelBucket {
+    entries: *mut [u64; 2 * WAYS],
+    fingerprint: u64,
+}
 
 impl KernelBucket {
     /// The bucket of a fingerprint.
     #[inline(always)]
     pub(crate) fn of(fingerprint: u64) -> Option<Self> {
         let index = handshake_common::filter::bucket_index(fingerprint, table_mask());
-        HS_TABLE.get_ptr_mut(index).map(Self)
+        HS_TABLE.get_ptr_mut(index).map(|entries| Self { entries, fingerprint })
     }
 
     #[inline(always)]
     fn word(&self, index: usize) -> *mut u64 {
         // SAFETY: `index` is below 2 * WAYS: it comes from a way below WAYS.
-        unsafe { self.0.cast::<u64>().add(index & (2 * WAYS - 1)) }
+        unsafe { self.entries.cast::<u64>().add(index & (2 * WAYS - 1)) }
     }
 }
 
 impl Bucket for KernelBucket {
     #[inline(always)]
-    fn widen(way: usize) -> usize {
-        widen(way)
+    fn widen(&self, way: usize) -> usize {
+        widen(way, self.fingerprint)
     }
 
     #[inline(always)]

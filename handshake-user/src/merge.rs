@@ -36,7 +36,8 @@ impl Merge {
         }));
     }
 
-    /// Appends to `out`, sorted by time, the events that nothing can precede any more: those not
+    /// After each drain, once what it delivered was pushed: appends to `out`, sorted by time, the
+    /// events that nothing can precede any more, those not
     /// after the watermark, which is [`LATENESS_NS`] before `now_ns` (boot time, read before the
     /// rings were) or before `horizon_ns`, where that is earlier ([`Drained::horizon_ns`]). Events
     /// of equal time keep the order in which they were pushed. Returns how many were appended.
@@ -180,7 +181,7 @@ mod tests {
     #[test]
     fn random_rings_come_out_once_and_in_order() {
         for seed in 1..=200 {
-            let mut numbers = Numbers(seed * 0x9e37_79b9_7f4a_7c15);
+            let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
             let mut rings: Vec<std::collections::VecDeque<Event>> = vec![Default::default(); 4];
             let mut seen = [0u64; 4];
             let (mut merge, mut out) = (Merge::new(), Vec::new());

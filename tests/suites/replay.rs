@@ -12,6 +12,8 @@ mod compare;
 mod corpus;
 #[path = "replay/product.rs"]
 mod product;
+#[path = "replay/random.rs"]
+mod random;
 
 use compare::Verdict;
 use corpus::{Case, Corpus, Tier};
@@ -64,5 +66,50 @@ fn filter_makes_no_difference_to_any_attempt() {
         let (with, without) = (product::replay(&bytes), product::replay_unfiltered(&bytes));
         assert_eq!(with.lines, without.lines, "{}", case.name);
         assert!(with.events <= without.events);
+    }
+}
+
+/// The same of segments that no stack would send, in every order; a difference is reduced to the
+/// fewest packets that show it.
+#[test]
+fn filter_makes_no_difference_to_random_segments() {
+    let differs = |packets: &[random::Packet]| {
+        let capture = random::capture(packets);
+        let with = product::replay_filtered(&capture, 4);
+        with.lines != product::replay_unfiltered(&capture).lines
+    };
+    for seed in 1..=random::runs() {
+        let packets = random::packets(seed);
+        if differs(&packets) {
+            let fewest = random::reduce(packets, differs);
+            let capture = random::capture(&fewest);
+            let with = product::replay_filtered(&capture, 4).lines;
+            let without = product::replay_unfiltered(&capture).lines;
+            panic!("seed {seed}: {fewest:#?}\nwith:    {with:#?}\nwithout: {without:#?}");
+        }
+    }
+}
+
+/// The comparison itself: what is wrong must be said.
+#[test]
+fn tampered_expectations_are_reported_by_attempt_and_field() {
+    let mut own = Corpus::own();
+    let case = own.cases.iter_mut().find(|case| case.name == "lab-basic-eth.pcap");
+    let case = case.expect("a fixture");
+    let run = product::replay(&case.capture());
+    assert_eq!(compare::judge(case, &run).report(), None);
+    case.status = "truncated".to_owned();
+    case.attempts[0]["outcome"] = "refused".into();
+    case.attempts.remove(3);
+    let report = compare::judge(case, &run).report().expect("differences");
+    for words in [
+        "lab-basic-eth.pcap: 10 of 11 attempts equal",
+        "status: expected truncated, got ok",
+        "attempt 1 (fd09::1 port 44618 to fd09::2 port 8081, packet 1): outcome: \
+         expected \"refused\", got \"completed\"",
+        "attempt 4 (",
+        ": not expected",
+    ] {
+        assert!(report.contains(words), "{words:?} in\n{report}");
     }
 }

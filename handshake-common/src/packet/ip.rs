@@ -130,7 +130,7 @@ pub(super) fn extensions<F: Frame>(frame: &F, header: IpHeader) -> Result<IpHead
             _ => 8,
         };
         header.protocol = (word >> 24) as u8;
-        header.payload = F::widen(header.payload + bytes);
+        header.payload = frame.widen(header.payload + bytes);
     }
     Ok(header)
 }

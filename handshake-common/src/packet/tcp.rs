@@ -58,6 +58,10 @@ pub(super) fn parse<F: Frame>(frame: &F, ip: &IpHeader, keys: &Keys) -> Result<P
     let Some(available) = ip.remaining(ip.payload) else {
         return Err(Parsed::Malformed(Malformed::BadTcp));
     };
+    // Before the read: what the IP packet cannot hold was not cut off by the capture.
+    if available < HEADER_LEN {
+        return Err(Parsed::Malformed(Malformed::BadTcp));
+    }
     let [ports, seq, ack, rest, _] = whole(frame.words(ip.payload))?;
     let rest = u32::from_be(rest);
     let header_len = (rest >> 28) as usize * 4;

@@ -1,0 +1,104 @@
+//! Counts tests while their output passes through.
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+
+/// What ran so far.
+#[derive(Default)]
+pub(super) struct Tally {
+    /// Tests that passed.
+    pub(super) passed: u64,
+    /// Tests that failed, and steps that ended without telling why.
+    pub(super) failed: u64,
+    /// The names of both kinds.
+    pub(super) failures: Vec<String>,
+}
+
+impl Tally {
+    /// Counts something that is a test without being one of cargo's.
+    pub(super) fn step(&mut self, name: &str, result: Result<()>) {
+        match result {
+            Ok(()) => self.passed += 1,
+            Err(error) => self.failure(format!("{name}: {error:#}")),
+        }
+    }
+
+    /// Runs `command`, a `cargo test`, and adds up its results.
+    pub(super) fn run(&mut self, command: &mut Command) -> Result<()> {
+        let failed_before = self.failed;
+        let mut child =
+            command.stdout(Stdio::piped()).spawn().context("could not start cargo test")?;
+        let output = child.stdout.take().context("cargo test has no output")?;
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line.context("could not read what cargo test prints")?;
+            self.line(&String::from_utf8_lossy(&line));
+        }
+        let status = child.wait().context("lost cargo test")?;
+        if !status.success() && self.failed == failed_before {
+            self.failure(format!("cargo test ended with {status} (see above)"));
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &str) {
+        println!("{line}");
+        if let Some((passed, failed)) = result(line) {
+            self.passed += passed;
+            self.failed += failed;
+        } else if let Some(name) = failed_test(line) {
+            self.failures.push(name.to_owned());
+        }
+    }
+
+    fn failure(&mut self, name: String) {
+        self.failed += 1;
+        self.failures.push(name);
+    }
+}
+
+/// The numbers of a line like `test result: FAILED. 3 passed; 1 failed; 0 ignored; …`.
+fn result(line: &str) -> Option<(u64, u64)> {
+    let counts = line.strip_prefix("test result: ")?.split_once(". ")?.1;
+    let count = |what: &str| {
+        counts.split("; ").find_map(|part| part.strip_suffix(what)?.trim().parse().ok())
+    };
+    Some((count("passed")?, count("failed")?))
+}
+
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_summed_over_binaries() {
+        let mut tally = Tally::default();
+        tally.line("test tests::a ... ok");
+        tally.line("test tests::b ... FAILED");
+        tally
+            .line("test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
+        tally.line("test result: ok. 12 passed; 0 failed; 2 ignored; 0 measured; 9 filtered out");
+        assert_eq!((tally.passed, tally.failed), (15, 1));
+        assert_eq!(tally.failures, ["tests::b"]);
+    }
+
+    #[test]
+    fn a_binary_that_dies_counts_as_a_failure() -> Result<()> {
+        let mut tally = Tally::default();
+        tally.run(Command::new("sh").args(["-c", "exit 101"]))?;
+        assert_eq!(tally.failed, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_program_that_talks_about_results_is_not_counted() {
+        assert_eq!(result("test result: who knows"), None);
+        assert_eq!(result("3 passed; 1 failed"), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! `docs/verifier.md`: how many instructions each kernel's verifier walked through.
+//!
+//! A program that costs the verifier much more than it did is near the limit of one million
+//! before anyone notices; so growth fails until someone accepts it with `--bless`.
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::root;
+
+/// Growth that is not worth a question.
+const MAX_GROWTH_PERCENT: u64 = 10;
+
+/// Program and kernel series, as in `("handshake_xdp", "6.1")`, to verified instructions.
+pub(crate) type Counts = BTreeMap<(String, String), u64>;
+
+const HEADER: &str = "\
+# What the verifier makes of the programs
+
+Instructions the kernel's verifier walked through to accept each program, as loaded by the \
+program itself. Made by `cargo xtask vm-test --bless`; `cargo xtask vm-test` fails when a number \
+grew by more than a tenth. The kernel's limit is 1,000,000.
+
+| program | kernel | verified instructions |
+|---|---|---|
+";
+
+/// One program's name and count from a line of `handshake verify`: its first word, and its last
+/// word that is a whole number.
+pub(crate) fn parse_line(line: &str) -> Option<(&str, u64)> {
+    let (name, words) = line.split_once(char::is_whitespace)?;
+    let number = |word: &str| word.replace([',', '_'], "").parse().ok();
+    Some((name, words.split_whitespace().rev().find_map(number)?))
+}
+
+/// Compares `counts` with the checked-in table, or makes them the table.
+pub(crate) fn check(counts: &Counts, bless: bool) -> Result<()> {
+    let file = file();
+    if bless {
+        fs::write(&file, render(counts))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        println!("docs/verifier.md now holds {} numbers", counts.len());
+        return Ok(());
+    }
+    let table = fs::read_to_string(&file).map(|text| parse(&text)).unwrap_or_default();
+    let complaints = complaints(&table, counts);
+    for complaint in &complaints {
+        println!("{complaint}");
+    }
+    if !complaints.is_empty() {
+        bail!("docs/verifier.md disagrees; accept the numbers with `cargo xtask vm-test --bless`");
+    }
+    Ok(())
+}
+
+fn file() -> PathBuf {
+    root().join("docs/verifier.md")
+}
+
+fn complaints(table: &Counts, counts: &Counts) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for ((program, kernel), &count) in counts {
+        match table.get(&(program.clone(), kernel.clone())) {
+            None => complaints.push(format!("{program} on {kernel}: {count}, not in the table")),
+            Some(&old) if count * 100 > old * (100 + MAX_GROWTH_PERCENT) => {
+                complaints.push(format!("{program} on {kernel}: {count}, was {old}"));
+            }
+            Some(_) => {}
+        }
+    }
+    complaints
+}
+
+fn render(counts: &Counts) -> String {
+    let rows = counts
+        .iter()
+        .map(|((program, kernel), count)| format!("| {program} | {kernel} | {count} |\n"));
+    rows.fold(HEADER.to_owned(), |text, row| text + &row)
+}
+
+fn parse(text: &str) -> Counts {
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
+        let (program, kernel) = (cells.next()?, cells.next()?);
+        Some(((program.to_owned(), kernel.to_owned()), cells.next()?.parse().ok()?))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(rows: &[(&str, &str, u64)]) -> Counts {
+        rows.iter().map(|&(name, kernel, n)| ((name.to_owned(), kernel.to_owned()), n)).collect()
+    }
+
+    #[test]
+    fn a_table_reads_back() {
+        let some = counts(&[("xdp", "6.1", 36_127), ("tc", "6.12", 9)]);
+        assert_eq!(parse(&render(&some)), some);
+    }
+
+    #[test]
+    fn growth_above_a_tenth_is_a_complaint() {
+        let table = counts(&[("xdp", "6.1", 1000)]);
+        assert!(complaints(&table, &counts(&[("xdp", "6.1", 1100)])).is_empty());
+        assert!(complaints(&table, &counts(&[("xdp", "6.1", 10)])).is_empty());
+        assert_eq!(complaints(&table, &counts(&[("xdp", "6.1", 1101)])).len(), 1);
+        assert_eq!(complaints(&table, &counts(&[("xdp", "6.12", 1)])).len(), 1);
+    }
+
+    #[test]
+    fn a_line_of_verify_is_a_name_and_a_number() {
+        assert_eq!(parse_line("xdp  ok  36,127"), Some(("xdp", 36_127)));
+        assert_eq!(parse_line("tc_in: 512 verified instructions"), Some(("tc_in:", 512)));
+        assert_eq!(parse_line("xdp  refused"), None);
+    }
+}
