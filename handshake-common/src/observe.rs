@@ -11,6 +11,7 @@ use crate::filter::{self, Bucket, Class, Pending};
 use crate::flow::Keys;
 use crate::packet::ethernet::Link;
 use crate::packet::{Frame, IcmpError, Parsed, Segment, parse};
+use crate::quick::{self, Quick};
 
 /// What an event reports.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +42,17 @@ pub trait Sink<F: Frame> {
 /// Looks at one frame. Adds one to exactly one packet class.
 #[inline(always)]
 pub fn observe<F: Frame, S: Sink<F>>(frame: &F, link: Link, keys: &Keys, sink: &mut S) {
+    match quick::look(frame, link, keys) {
+        Quick::NotTcp => return sink.count(Counter::NotTcp),
+        Quick::Ack(fingerprint) => {
+            let pending =
+                sink.bucket(fingerprint).is_some_and(|b| filter::is_pending(&b, fingerprint));
+            if !pending {
+                return sink.count(Counter::AckOther);
+            }
+        }
+        Quick::Unsure => {}
+    }
     let counter = match parse(frame, link, keys) {
         Parsed::Segment(segment) => on_segment(frame, &segment, sink),
         Parsed::IcmpError(error) => on_icmp_error(frame, &error, sink),

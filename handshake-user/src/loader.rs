@@ -23,6 +23,7 @@ mod clsact;
 mod error;
 mod plan;
 mod privilege;
+mod signals;
 
 pub use attach::{Attachment, Health, How, Placement, State};
 pub use error::{AttachError, LoadError};
