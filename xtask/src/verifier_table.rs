@@ -30,8 +30,8 @@ pub(crate) fn parse_line(line: &str) -> Option<(&str, u64)> {
 pub(crate) fn check(counts: &Counts, bless: bool) -> Result<()> {
     let file = file();
     if bless {
-        let text = fs::read_to_string(&file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let text = replace(&text, counts).context("docs/verifier.md has no table of counts")?;
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         println!("docs/verifier.md now holds {} numbers", counts.len());
