@@ -278,7 +278,7 @@ impl<'a> Watching<'a> {
 
 /// How long to wait for the next step.
 fn pause(step: Step) -> Duration {
-    if !step.emptied {
+    if !step.emptied || step.more_due {
         Duration::ZERO
     } else if step.delivered >= BUSY_EVENTS {
         BUSY
