@@ -234,7 +234,9 @@ impl Table {
             Reach::All => usize::MAX,
             Reach::Some(limit) => limit,
         };
-        while left > 0 && let Some(mut entry) = self.wheel.first_entry() {
+        while left > 0
+            && let Some(mut entry) = self.wheel.first_entry()
+        {
             let bucket = *entry.key();
             if bucket > current || (bucket == current && reach != Reach::All) {
                 break;
