@@ -10,7 +10,7 @@ use crate::event::kind;
 use crate::filter::{self, Bucket, Class, Pending};
 use crate::flow::Keys;
 use crate::packet::ethernet::Link;
-use crate::packet::{Frame, IcmpError, Parsed, Segment, parse};
+use crate::packet::{Frame, IcmpError, Parsed, Segment, parse, tunnel};
 
 /// What an event reports.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,9 @@ pub enum What<'a> {
 
 /// The world around one frame.
 pub trait Sink<F: Frame> {
+    /// Look into encapsulations ([`tunnel`])?
+    const DECAP: bool = false;
+
     /// A bucket of the filter's table.
     type Bucket<'a>: Bucket
     where
@@ -41,7 +44,9 @@ pub trait Sink<F: Frame> {
 /// Looks at one frame. Adds one to exactly one packet class.
 #[inline(always)]
 pub fn observe<F: Frame, S: Sink<F>>(frame: &F, link: Link, keys: &Keys, sink: &mut S) {
-    let counter = match parse(frame, link, keys) {
+    let parsed =
+        if S::DECAP { tunnel::parse(frame, link, keys) } else { parse(frame, link, keys) };
+    let counter = match parsed {
         Parsed::Segment(segment) => on_segment(frame, &segment, sink),
         Parsed::IcmpError(error) => on_icmp_error(frame, &error, sink),
         Parsed::NotOurs(reason) => Counter::of_not_ours(reason),

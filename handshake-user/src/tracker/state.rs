@@ -6,6 +6,7 @@
 use handshake_common::event::Event;
 use handshake_common::filter::WINDOW;
 use handshake_common::packet::tcp::Flags;
+use handshake_common::packet::tunnel::Layers;
 
 use crate::attempt::{Attempt, Frames, IcmpEnd, Key, Nanos, Observation, Opening, SourceId, ip_addr};
 use crate::outcome::{EndedBy, Outcome, Side};
@@ -76,6 +77,7 @@ pub(super) struct Open {
     isn_repeat: bool,
     vlan: [u16; 2],
     vlan_count: u8,
+    layers: Option<Box<Layers>>,
     first_frame: u64,
     syn_frame: u64,
 }
@@ -147,6 +149,7 @@ impl Open {
             isn_repeat: false,
             vlan: seen.event.vlan,
             vlan_count: seen.event.vlan_count,
+            layers: (!seen.layers.is_empty()).then(|| Box::new(seen.layers)),
             first_frame: seen.frame,
             syn_frame: 0,
         }
@@ -566,6 +569,7 @@ impl Open {
             uncertain,
             vlan: self.vlan,
             vlan_count: self.vlan_count,
+            layers: self.layers,
             frames: Frames {
                 first: self.first_frame,
                 syn: self.syn_frame,
