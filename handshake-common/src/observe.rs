@@ -11,6 +11,7 @@ use crate::filter::{self, Bucket, Class, Pending};
 use crate::flow::Keys;
 use crate::packet::ethernet::Link;
 use crate::packet::{Frame, IcmpError, Parsed, Segment, parse, tunnel};
+use crate::quick::{self, Quick};
 
 /// What an event reports.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,17 @@ pub trait Sink<F: Frame> {
 /// Looks at one frame. Adds one to exactly one packet class.
 #[inline(always)]
 pub fn observe<F: Frame, S: Sink<F>>(frame: &F, link: Link, keys: &Keys, sink: &mut S) {
+    match quick::look(frame, link, keys) {
+        Quick::NotTcp if !S::DECAP => return sink.count(Counter::NotTcp),
+        Quick::Ack(fingerprint) => {
+            let pending =
+                sink.bucket(fingerprint).is_some_and(|b| filter::is_pending(&b, fingerprint));
+            if !pending {
+                return sink.count(Counter::AckOther);
+            }
+        }
+        Quick::NotTcp | Quick::Unsure => {}
+    }
     let parsed =
         if S::DECAP { tunnel::parse(frame, link, keys) } else { parse(frame, link, keys) };
     let counter = match parsed {

@@ -25,6 +25,18 @@ pub trait Frame {
     /// `None` if one of their bytes was not captured.
     fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]>;
 
+    /// The same words, if they can be had without a call; `None` says nothing about the frame.
+    #[inline(always)]
+    fn at_hand<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        self.words(offset)
+    }
+
+    /// The same for the number of [`Frame::be16`].
+    #[inline(always)]
+    fn at_hand_u16(&self, offset: usize) -> Option<u16> {
+        self.be16(offset)
+    }
+
     /// The 16-bit big-endian number at `offset`.
     fn be16(&self, offset: usize) -> Option<u16>;
 

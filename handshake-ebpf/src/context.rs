@@ -201,6 +201,18 @@ impl Frame for TcFrame {
     }
 
     #[inline(always)]
+    fn at_hand<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        let (data, data_end) = self.ends();
+        read(data, data_end, offset)
+    }
+
+    #[inline(always)]
+    fn at_hand_u16(&self, offset: usize) -> Option<u16> {
+        let (data, data_end) = self.ends();
+        read(data, data_end, offset).map(u16::from_be)
+    }
+
+    #[inline(always)]
     fn be16(&self, offset: usize) -> Option<u16> {
         self.read(offset).map(u16::from_be)
     }

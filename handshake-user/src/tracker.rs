@@ -386,4 +386,3 @@ impl Tracker {
 fn acknowledges(memory: &Remembered, ack: u32) -> bool {
     ack.wrapping_sub(memory.client_isn.wrapping_add(1)) <= memory.syn_payload
 }
-

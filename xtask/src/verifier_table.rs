@@ -25,12 +25,13 @@ grew by more than a tenth. The kernel's limit is 1,000,000.
 |---|---|---|
 ";
 
-/// One program's name and count from a line of `handshake verify`: its first word, and its last
-/// word that is a whole number.
+/// One program's name and count from a line of `handshake verify`, which for a program that the
+/// kernel took is `ok NAME verified=COUNT …`.
 pub(crate) fn parse_line(line: &str) -> Option<(&str, u64)> {
-    let (name, words) = line.split_once(char::is_whitespace)?;
-    let number = |word: &str| word.replace([',', '_'], "").parse().ok();
-    Some((name, words.split_whitespace().rev().find_map(number)?))
+    let mut words = line.strip_prefix("ok ")?.split_whitespace();
+    let name = words.next()?;
+    let count = words.find_map(|word| word.strip_prefix("verified="))?;
+    Some((name, count.parse().ok()?))
 }
 
 /// Compares `counts` with the checked-in table, or makes them the table.
@@ -112,8 +113,8 @@ mod tests {
 
     #[test]
     fn a_line_of_verify_is_a_name_and_a_number() {
-        assert_eq!(parse_line("xdp  ok  36,127"), Some(("xdp", 36_127)));
-        assert_eq!(parse_line("tc_in: 512 verified instructions"), Some(("tc_in:", 512)));
-        assert_eq!(parse_line("xdp  refused"), None);
+        assert_eq!(parse_line("ok hs_xdp verified=36127 jited=1024"), Some(("hs_xdp", 36_127)));
+        assert_eq!(parse_line("ok hs_xdp verified=unknown jited=1024"), None);
+        assert_eq!(parse_line("failed hs_xdp: invalid argument 22"), None);
     }
 }

@@ -8,7 +8,9 @@ use handshake_common::filter::WINDOW;
 use handshake_common::packet::tcp::Flags;
 use handshake_common::packet::tunnel::Layers;
 
-use crate::attempt::{Attempt, Frames, IcmpEnd, Key, Nanos, Observation, Opening, SourceId, ip_addr};
+use crate::attempt::{
+    Attempt, Frames, IcmpEnd, Key, Nanos, Observation, Opening, SourceId, ip_addr,
+};
 use crate::outcome::{EndedBy, Outcome, Side};
 
 /// Distinct server ISNs remembered for one attempt; the rest is counted only.
@@ -388,9 +390,7 @@ impl Open {
             }
         }
         let most = self.answers.iter().map(taken).max().unwrap_or(0).max(self.syn_payload);
-        event.payload_len > 0
-            || Flags(event.tcp_flags).has(Flags::FIN)
-            || d(event.ack, next) > most
+        event.payload_len > 0 || Flags(event.tcp_flags).has(Flags::FIN) || d(event.ack, next) > most
     }
 
     fn both_acknowledged(&self, seen: &Observation) -> Option<End> {
@@ -488,7 +488,8 @@ impl Open {
 
     /// Section 9: when it times out.
     pub(super) fn deadline(&self, timeout: Nanos) -> Nanos {
-        let last = [self.syn_last, self.peer_syn_last, self.synack_last].into_iter().flatten().max();
+        let last =
+            [self.syn_last, self.peer_syn_last, self.synack_last].into_iter().flatten().max();
         let gap = self.syn_gap.max(self.synack_gap).max(0);
         let wait = timeout.max(gap.saturating_mul(5) / 2);
         last.unwrap_or(self.first).saturating_add(wait)
@@ -496,9 +497,10 @@ impl Open {
 
     /// What it is if it gets no further (section 9).
     pub(super) fn unanswered(&self) -> Outcome {
-        let acked = self.crossing.as_ref().is_some_and(|crossing| {
-            crossing.client_syn_acked.is_some() || crossing.peer_syn_acked
-        });
+        let acked = self
+            .crossing
+            .as_ref()
+            .is_some_and(|crossing| crossing.client_syn_acked.is_some() || crossing.peer_syn_acked);
         if acked || !self.answers.is_empty() { Outcome::HalfOpen } else { Outcome::NoAnswer }
     }
 
