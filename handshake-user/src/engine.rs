@@ -3,6 +3,7 @@
 
 use handshake_common::abi::Counter;
 use handshake_common::event::Event;
+use handshake_common::packet::tunnel::Layers;
 
 use crate::attempt::{Attempt, Nanos, Observation, SourceId};
 use crate::clock::Clock;
@@ -123,7 +124,12 @@ impl Engine {
         for event in self.ordered.drain(..) {
             if self.selection.selects(&event) {
                 let source = self.sources.id(&event);
-                self.tracker.observe(&Observation { event, source, frame: 0 });
+                self.tracker.observe(&Observation {
+                    event,
+                    source,
+                    frame: 0,
+                    layers: Layers::NONE,
+                });
             } else {
                 self.events.filtered += 1;
             }

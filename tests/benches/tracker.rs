@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use handshake_common::event::{Event, kind};
+use handshake_common::packet::tunnel::Layers;
 use handshake_user::attempt::Observation;
 use handshake_user::tracker::{Config, Tracker};
 
@@ -79,7 +80,7 @@ fn event(flow: u32, time_ns: u64, kind: u8) -> Observation {
         extra_len: 20,
         ..Event::ZERO
     };
-    Observation { event, source: 0, frame: 0 }
+    Observation { event, source: 0, frame: 0, layers: Layers::NONE }
 }
 
 /// A million handshakes, a thousand under way at any time, 100,000 a second.
