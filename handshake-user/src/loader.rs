@@ -30,6 +30,7 @@ pub use error::{AttachError, LoadError};
 pub use privilege::Privilege;
 
 use attach::Attached;
+use signals::SignalsWait;
 
 /// The programs, as `cargo xtask build` made them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HANDSHAKE_EBPF_OBJECT"));
@@ -331,6 +332,9 @@ pub fn cleanup() -> Result<Vec<String>, AttachError> {
 }
 
 fn load_object(options: &Options) -> Result<Ebpf, LoadError> {
+    // aya finds out what the kernel can by loading small programs, and takes an interrupted one
+    // for a feature that is missing.
+    let _quiet = SignalsWait::new();
     let buckets = options.table_size();
     let mask = buckets - 1;
     let (low, high) = (random(), random());
