@@ -34,6 +34,8 @@ pub struct Step {
     pub delivered: u64,
     /// The rings were read to their ends; if not, there is more to do at once.
     pub emptied: bool,
+    /// More attempts have timed out than one step ends: there is more to do at once.
+    pub more_due: bool,
 }
 
 /// Interfaces and hooks, numbered as the tracker knows them.
@@ -114,8 +116,8 @@ impl Engine {
         self.merge.push(self.batch.drain(..));
         self.merge.release(drained.started_ns, drained.horizon_ns, &mut self.ordered);
         self.track();
-        self.tracker.expire(nanos(self.merge.watermark_ns()));
-        Ok(Step { delivered: drained.delivered, emptied: drained.emptied })
+        let more_due = self.tracker.expire(nanos(self.merge.watermark_ns()));
+        Ok(Step { delivered: drained.delivered, emptied: drained.emptied, more_due })
     }
 
     fn track(&mut self) {

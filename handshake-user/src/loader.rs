@@ -32,8 +32,8 @@ pub use privilege::Privilege;
 use attach::Attached;
 use signals::SignalsWait;
 
-/// The programs, as `cargo xtask build` made them.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HANDSHAKE_EBPF_OBJECT"));
+/// The programs, as `cargo xtask build` made them; for tests that run them without a network.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HANDSHAKE_EBPF_OBJECT"));
 
 /// Default bytes of a ring: room for 4,096 events, which a SYN flood of a million packets a second
 /// on one CPU fills in 4 ms.

@@ -51,7 +51,8 @@ fn config(max_attempts: usize) -> Config {
 }
 
 fn event(flow: u32, time_ns: u64, kind: u8) -> Observation {
-    let (client, server) = ([0, 0, 0xffff_u32.to_be(), flow.to_be()], [0, 0, 0xffff_u32.to_be(), 1]);
+    let (client, server) =
+        ([0, 0, 0xffff_u32.to_be(), flow.to_be()], [0, 0, 0xffff_u32.to_be(), 1]);
     let from_server = kind == kind::SYN_ACK;
     let (source, dest) = if from_server { (server, client) } else { (client, server) };
     let (source_port, dest_port) = if from_server { (443, 40_000) } else { (40_000, 443) };
@@ -119,7 +120,12 @@ fn rate(name: &str, events: u64, max_attempts: usize, input: &[Observation]) {
         .collect();
     rounds.sort_by(f64::total_cmp);
     let (low, median, high) = (rounds[ROUNDS / 4], rounds[ROUNDS / 2], rounds[3 * ROUNDS / 4]);
-    eprintln!("tracker {name}: {:.2} million events/s (quartiles {:.2} to {:.2})", median / 1e6, low / 1e6, high / 1e6);
+    eprintln!(
+        "tracker {name}: {:.2} million events/s (quartiles {:.2} to {:.2})",
+        median / 1e6,
+        low / 1e6,
+        high / 1e6
+    );
     println!(
         "{{\"group\":\"tracker\",\"case\":\"{name}\",\"unit\":\"events/s\",\"q1\":{low:.0},\"median\":{median:.0},\"q3\":{high:.0}}}"
     );
@@ -142,7 +148,11 @@ fn million_open() {
         calls += 1;
     }
     let longest_us = longest.as_micros();
-    eprintln!("tracker million open: {bytes} bytes each; {ended} expired in {calls} calls, the longest {longest_us} µs");
+    eprintln!(
+        "tracker million open: {bytes} bytes each; {ended} expired in {calls} calls, the longest {longest_us} µs"
+    );
     println!("{{\"group\":\"tracker\",\"case\":\"open\",\"unit\":\"bytes\",\"median\":{bytes}}}");
-    println!("{{\"group\":\"tracker\",\"case\":\"expiry-stall\",\"unit\":\"us\",\"median\":{longest_us}}}");
+    println!(
+        "{{\"group\":\"tracker\",\"case\":\"expiry-stall\",\"unit\":\"us\",\"median\":{longest_us}}}"
+    );
 }

@@ -96,7 +96,7 @@ fn apply(tracker: &mut Tracker, step: &str) {
     let mut words = step.split_whitespace();
     let time = nanos(words.next().expect("a time"));
     match words.next().expect("a sender") {
-        "-" => tracker.expire(time as i64),
+        "-" => _ = tracker.expire(time as i64),
         "loss" => tracker.note_loss(time as i64),
         sender => {
             let flags = words.next().expect("flags");
