@@ -10,7 +10,7 @@ use crate::event::kind;
 use crate::filter::{self, Bucket, Class, Pending};
 use crate::flow::Keys;
 use crate::packet::ethernet::Link;
-use crate::packet::{Frame, IcmpError, Parsed, Segment, parse};
+use crate::packet::{Frame, IcmpError, Parsed, Segment, parse, tunnel};
 use crate::quick::{self, Quick};
 
 /// What an event reports.
@@ -24,6 +24,9 @@ pub enum What<'a> {
 
 /// The world around one frame.
 pub trait Sink<F: Frame> {
+    /// Look into encapsulations ([`tunnel`])?
+    const DECAP: bool = false;
+
     /// A bucket of the filter's table.
     type Bucket<'a>: Bucket
     where
@@ -43,7 +46,7 @@ pub trait Sink<F: Frame> {
 #[inline(always)]
 pub fn observe<F: Frame, S: Sink<F>>(frame: &F, link: Link, keys: &Keys, sink: &mut S) {
     match quick::look(frame, link, keys) {
-        Quick::NotTcp => return sink.count(Counter::NotTcp),
+        Quick::NotTcp if !S::DECAP => return sink.count(Counter::NotTcp),
         Quick::Ack(fingerprint) => {
             let pending =
                 sink.bucket(fingerprint).is_some_and(|b| filter::is_pending(&b, fingerprint));
@@ -51,9 +54,11 @@ pub fn observe<F: Frame, S: Sink<F>>(frame: &F, link: Link, keys: &Keys, sink: &
                 return sink.count(Counter::AckOther);
             }
         }
-        Quick::Unsure => {}
+        Quick::NotTcp | Quick::Unsure => {}
     }
-    let counter = match parse(frame, link, keys) {
+    let parsed =
+        if S::DECAP { tunnel::parse(frame, link, keys) } else { parse(frame, link, keys) };
+    let counter = match parsed {
         Parsed::Segment(segment) => on_segment(frame, &segment, sink),
         Parsed::IcmpError(error) => on_icmp_error(frame, &error, sink),
         Parsed::NotOurs(reason) => Counter::of_not_ours(reason),

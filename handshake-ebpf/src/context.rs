@@ -228,12 +228,7 @@ impl Frame for TcFrame {
         copy(self.wire_len(), offset, len, |len| {
             // SAFETY: `to` has room for `len`, at most 40, bytes.
             unsafe {
-                bpf_skb_load_bytes(
-                    self.skb.cast(),
-                    offset as u32,
-                    to.as_mut_ptr().cast(),
-                    len,
-                )
+                bpf_skb_load_bytes(self.skb.cast(), offset as u32, to.as_mut_ptr().cast(), len)
             }
         })
     }
@@ -256,12 +251,7 @@ impl Packet for TcFrame {
 
 /// Copies what there is of `len` bytes at `offset` in a packet of `packet_len`.
 #[inline(always)]
-fn copy(
-    packet_len: usize,
-    offset: usize,
-    len: usize,
-    load: impl FnOnce(u32) -> i64,
-) -> usize {
+fn copy(packet_len: usize, offset: usize, len: usize, load: impl FnOnce(u32) -> i64) -> usize {
     let mut len = len;
     if offset >= packet_len {
         return 0;

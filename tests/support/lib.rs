@@ -12,6 +12,7 @@ pub mod frame;
 pub mod judge;
 pub mod lab;
 pub mod process;
+pub mod random;
 pub mod socket;
 pub mod traffic;
 pub mod tun;

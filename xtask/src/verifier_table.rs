@@ -14,16 +14,8 @@ const MAX_GROWTH_PERCENT: u64 = 10;
 /// Program and kernel series, as in `("handshake_xdp", "6.1")`, to verified instructions.
 pub(crate) type Counts = BTreeMap<(String, String), u64>;
 
-const HEADER: &str = "\
-# What the verifier makes of the programs
-
-Instructions the kernel's verifier walked through to accept each program, as loaded by the \
-program itself. Made by `cargo xtask vm-test --bless`; `cargo xtask vm-test` fails when a number \
-grew by more than a tenth. The kernel's limit is 1,000,000.
-
-| program | kernel | verified instructions |
-|---|---|---|
-";
+/// What stands above the numbers.
+const HEADER: &str = "| program | kernel | verified instructions |\n|---|---|---|\n";
 
 /// One program's name and count from a line of `handshake verify`, which for a program that the
 /// kernel took is `ok NAME verified=COUNT …`.
@@ -38,8 +30,10 @@ pub(crate) fn parse_line(line: &str) -> Option<(&str, u64)> {
 pub(crate) fn check(counts: &Counts, bless: bool) -> Result<()> {
     let file = file();
     if bless {
-        fs::write(&file, render(counts))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text = replace(&text, counts).context("docs/verifier.md has no table of counts")?;
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         println!("docs/verifier.md now holds {} numbers", counts.len());
         return Ok(());
     }
@@ -72,6 +66,18 @@ fn complaints(table: &Counts, counts: &Counts) -> Vec<String> {
     complaints
 }
 
+/// `text` with the numbers of its table replaced; what people wrote around it stays, and so do the
+/// numbers of kernels that `counts` does not have.
+fn replace(text: &str, counts: &Counts) -> Option<String> {
+    let (before, rest) = text.split_once(HEADER)?;
+    let rows = rest.split_inclusive('\n').take_while(|line| line.starts_with('|'));
+    let after = &rest[rows.map(str::len).sum::<usize>()..];
+    let mut all = parse(text);
+    all.retain(|(_, kernel), _| !counts.keys().any(|(_, blessed)| blessed == kernel));
+    all.extend(counts.clone());
+    Some(format!("{before}{}{after}", render(&all)))
+}
+
 fn render(counts: &Counts) -> String {
     let rows = counts
         .iter()
@@ -100,6 +106,16 @@ mod tests {
     fn a_table_reads_back() {
         let some = counts(&[("xdp", "6.1", 36_127), ("tc", "6.12", 9)]);
         assert_eq!(parse(&render(&some)), some);
+    }
+
+    #[test]
+    fn blessing_keeps_the_words_and_the_kernels_not_measured() {
+        let old = counts(&[("tc", "6.1", 1), ("xdp", "6.1", 2), ("xdp", "6.18", 3)]);
+        let text = format!("# Title\n\nBefore.\n\n{}\nAfter.\n", render(&old));
+        let blessed = replace(&text, &counts(&[("xdp", "6.1", 5)])).unwrap();
+        let expected = counts(&[("xdp", "6.1", 5), ("xdp", "6.18", 3)]);
+        assert_eq!(blessed, format!("# Title\n\nBefore.\n\n{}\nAfter.\n", render(&expected)));
+        assert_eq!(replace("no table", &expected), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use handshake_common::event::Event;
 use handshake_common::filter::WINDOW;
 use handshake_common::packet::tcp::Flags;
+use handshake_common::packet::tunnel::Layers;
 
 use crate::attempt::{
     Attempt, Frames, IcmpEnd, Key, Nanos, Observation, Opening, SourceId, ip_addr,
@@ -78,6 +79,7 @@ pub(super) struct Open {
     isn_repeat: bool,
     vlan: [u16; 2],
     vlan_count: u8,
+    layers: Option<Box<Layers>>,
     first_frame: u64,
     syn_frame: u64,
 }
@@ -149,6 +151,7 @@ impl Open {
             isn_repeat: false,
             vlan: seen.event.vlan,
             vlan_count: seen.event.vlan_count,
+            layers: (!seen.layers.is_empty()).then(|| Box::new(seen.layers)),
             first_frame: seen.frame,
             syn_frame: 0,
         }
@@ -568,6 +571,7 @@ impl Open {
             uncertain,
             vlan: self.vlan,
             vlan_count: self.vlan_count,
+            layers: self.layers,
             frames: Frames {
                 first: self.first_frame,
                 syn: self.syn_frame,
