@@ -151,14 +151,13 @@ fn a_watch_started_amid_traffic_makes_no_failures_of_it() -> Result<()> {
             report
         })?;
         assert_lossless(&report);
-        for attempt in &report.attempts {
-            let outcome = attempt["outcome"].as_str().unwrap_or_default();
-            let fine = ["completed", "completed-partial", "unfinished"].contains(&outcome);
-            assert!(fine, "{attempt}");
-        }
-        // The one that was under way while the two hooks were attached, one after the other.
-        let partial = |attempt: &&Value| attempt["outcome"] == "completed-partial";
-        assert!(report.attempts.iter().filter(partial).count() <= 1, "{:?}", report.attempts);
+        // The hooks are attached one after the other, which takes the kernel some milliseconds: what
+        // began in between is known in part. Once both are there, everything is known.
+        let told = report.attempts.iter().map(|attempt| attempt["outcome"].as_str());
+        let told: Vec<_> = told.map(Option::unwrap_or_default).collect();
+        let partial = told.iter().take_while(|&&outcome| outcome == "completed-partial").count();
+        let whole = |outcome: &&str| ["completed", "unfinished"].contains(outcome);
+        assert!(told[partial..].iter().all(whole) && partial < told.len(), "{told:?}");
     }
     Ok(())
 }
