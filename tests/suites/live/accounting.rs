@@ -151,13 +151,13 @@ fn a_watch_started_amid_traffic_makes_no_failures_of_it() -> Result<()> {
             report
         })?;
         assert_lossless(&report);
-        // The hooks are attached one after the other, which takes the kernel some milliseconds: what
-        // began in between is known in part. Once both are there, everything is known.
+        // The first may have been under way when the second hook was attached; nothing else is known
+        // in part, although attaching and detaching two hooks takes the kernel milliseconds.
         let told = report.attempts.iter().map(|attempt| attempt["outcome"].as_str());
         let told: Vec<_> = told.map(Option::unwrap_or_default).collect();
         let partial = told.iter().take_while(|&&outcome| outcome == "completed-partial").count();
         let whole = |outcome: &&str| ["completed", "unfinished"].contains(outcome);
-        assert!(told[partial..].iter().all(whole) && partial < told.len(), "{told:?}");
+        assert!(told[partial..].iter().all(whole) && partial <= 1, "{told:?}");
     }
     Ok(())
 }
