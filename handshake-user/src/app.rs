@@ -263,6 +263,7 @@ impl<'a> Watching<'a> {
 
     /// Detaches, reports what is open as unfinished, and prints the summary.
     fn finish(&mut self) -> Result<()> {
+        self.engine.close();
         self.loader.detach_all();
         self.engine.finish(&self.loader).map_err(Failure::from)?;
         let reader = self.show()?;
