@@ -3,6 +3,9 @@
 use std::io::{self, BufWriter, ErrorKind, Write};
 
 use serde::Serialize;
+use serde_json::Serializer;
+
+use crate::output::escape::TerminalSafe;
 
 /// Is anybody still reading?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +44,28 @@ impl<W: Write> Output<W> {
         present(writeln!(self.sink, "{line}"))
     }
 
-    /// Writes one JSON object on a line.
+    /// Writes one JSON object on a line, harmless for terminals.
     ///
     /// # Errors
     /// As [`Output::line`].
     pub fn json<T: Serialize>(&mut self, record: &T) -> io::Result<Reader> {
-        let written = serde_json::to_writer(&mut self.sink, record)
+        let mut serializer = Serializer::with_formatter(&mut self.sink, TerminalSafe);
+        let written = record
+            .serialize(&mut serializer)
             .map_err(io::Error::from)
             .and_then(|()| self.sink.write_all(b"\n"));
         present(written)
+    }
+
+    /// Writes a text as it is, and hands it to the reader.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn text(&mut self, text: &[u8]) -> io::Result<Reader> {
+        match present(self.sink.write_all(text))? {
+            Reader::Present => self.flush(),
+            Reader::Gone => Ok(Reader::Gone),
+        }
     }
 
     /// Hands everything to the reader.
