@@ -149,8 +149,8 @@ impl<'a> Watching<'a> {
         let mut next_check = self.started + CHECK;
         let mut next_tell = self.started + TELL;
         loop {
+            // Not biased: neither many events nor many changes may keep the others waiting.
             tokio::select! {
-                biased;
                 _ = self.signals.interrupt.recv() => return Ok(()),
                 _ = self.signals.terminate.recv() => return Ok(()),
                 () = sleep_until(end) => return Ok(()),
@@ -282,7 +282,7 @@ impl<'a> Watching<'a> {
 
 /// How long to wait for the next step.
 fn pause(step: Step) -> Duration {
-    if !step.emptied {
+    if !step.emptied || step.more_due {
         Duration::ZERO
     } else if step.delivered >= BUSY_EVENTS {
         BUSY

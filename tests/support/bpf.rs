@@ -15,6 +15,7 @@ const PROG_QUERY: libc::c_long = 16;
 const LINK_CREATE: libc::c_long = 28;
 
 const MAP_TYPE_ARRAY: u32 = 2;
+const MAP_TYPE_RINGBUF: u32 = 27;
 const PROG_TYPE_SCHED_CLS: u32 = 3;
 const PROG_TYPE_XDP: u32 = 6;
 
@@ -148,6 +149,14 @@ fn index_of(device: &str) -> io::Result<u32> {
         0 => Err(io::Error::last_os_error()),
         index => Ok(index),
     }
+}
+
+/// Makes a ring buffer of `bytes`, a power of two and a multiple of the page size.
+pub fn create_ring(bytes: u32) -> io::Result<OwnedFd> {
+    let mut attributes = Attributes::default();
+    attributes.put(0, MAP_TYPE_RINGBUF);
+    attributes.put(12, bytes);
+    attributes.descriptor(MAP_CREATE)
 }
 
 fn create_counter() -> io::Result<OwnedFd> {

@@ -14,6 +14,7 @@ pub mod judge;
 pub mod lab;
 pub mod process;
 pub mod pty;
+pub mod random;
 pub mod socket;
 pub mod traffic;
 pub mod tun;
