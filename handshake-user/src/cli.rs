@@ -79,7 +79,7 @@ const WATCH_EXAMPLES: &str = "Examples:
 const REPLAY_EXAMPLES: &str = "Examples:
   handshake replay capture.pcapng                 one line an attempt
   handshake replay --format summary *.pcap        a summary of each file
-  tcpdump -w - tcp | handshake replay -           what another program captures
+  tcpdump -Uw - | handshake replay -              what another program captures
   handshake replay --format json a.pcap | jq 'select(.outcome == \"refused\")'";
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:

@@ -20,16 +20,25 @@ pub enum Terminal {
 
 /// Runs a command, which ends by itself, on a terminal of 100 columns; returns how it ended and all
 /// that the terminal was told.
-pub fn run(mut command: Command, terminal: Terminal) -> Result<(ExitStatus, String)> {
+pub fn run(command: Command, terminal: Terminal) -> Result<(ExitStatus, String)> {
+    run_watching(command, terminal, |_| {})
+}
+
+/// [`run`], which hands over what is shown as soon as it is.
+pub fn run_watching(
+    mut command: Command,
+    terminal: Terminal,
+    watch: impl FnMut(&[u8]),
+) -> Result<(ExitStatus, String)> {
     let (master, slave) = open()?;
     let on_terminal = || -> Result<Stdio> { Ok(slave.try_clone()?.into()) };
     let stdout = if terminal == Terminal::Stderr { Stdio::null() } else { on_terminal()? };
     let stderr = if terminal == Terminal::Stdout { Stdio::null() } else { on_terminal()? };
-    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    command.stdout(stdout).stderr(stderr);
     let mut child: Child = command.spawn().context("cannot start the program under test")?;
     // The terminal ends when nobody holds its other side any longer.
     drop((command, slave));
-    let shown = read(master)?;
+    let shown = read(master, watch)?;
     Ok((child.wait()?, shown))
 }
 
@@ -68,13 +77,16 @@ fn close_on_exec(end: &impl AsFd) -> Result<()> {
 }
 
 /// Reads until the terminal is closed, which Linux tells with EIO.
-fn read(mut master: File) -> Result<String> {
+fn read(mut master: File, mut watch: impl FnMut(&[u8])) -> Result<String> {
     let mut shown = Vec::new();
     let mut buffer = [0; 4096];
     loop {
         match master.read(&mut buffer) {
             Ok(0) => break,
-            Ok(count) => shown.extend_from_slice(&buffer[..count]),
+            Ok(count) => {
+                watch(&buffer[..count]);
+                shown.extend_from_slice(&buffer[..count]);
+            }
             Err(error) if error.raw_os_error() == Some(libc::EIO) => break,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error).context("cannot read from the pseudo-terminal"),

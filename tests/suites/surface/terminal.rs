@@ -1,5 +1,9 @@
 //! What changes when somebody looks: colours, and how far a long file has been read.
 
+use std::io::{Write, pipe};
+use std::sync::mpsc;
+use std::time::Duration;
+
 use handshake_tests::pty::{self, Terminal};
 
 use crate::program::{capture, handshake, path_text, pcap_header, pcap_record, run, scratch};
@@ -42,6 +46,27 @@ fn a_pipe_gets_the_same_without_colour() {
     let codes = [GREEN, RED, "\x1b[0m", "\r"];
     let plain = codes.iter().fold(on_terminal(&[]), |text, code| text.replace(code, ""));
     assert_eq!(plain, piped.stdout);
+}
+
+/// `tcpdump -Uw - | handshake replay -`: whoever watches shall not wait for a full buffer.
+#[test]
+fn a_line_is_shown_while_standard_input_is_still_open() {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let (reader, mut writer) = pipe().expect("a pipe");
+    let (tell, told) = mpsc::channel();
+    let feeder = std::thread::spawn(move || {
+        let bytes = std::fs::read(capture("lab-basic-eth.pcap")).expect("a fixture");
+        writer.write_all(&bytes).expect("it reads");
+        // The pipe is closed when this thread ends.
+        told.recv_timeout(PATIENCE).is_ok()
+    });
+    let mut command = handshake(&["replay", "-"]);
+    command.stdin(reader);
+    let watch = |_: &[u8]| tell.send(()).unwrap_or(());
+    let (status, shown) = pty::run_watching(command, Terminal::Stdout, watch).expect("a terminal");
+    assert!(feeder.join().expect("it fed"), "nothing was shown before the input's end");
+    assert!(status.success());
+    assert_eq!(shown.lines().count(), 12, "{shown}");
 }
 
 #[test]
