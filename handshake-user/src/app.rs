@@ -18,9 +18,10 @@ use crate::engine::{Engine, Step};
 use crate::exit::{Failure, NOTHING_ATTACHED};
 use crate::interfaces::{self, Change, Interface};
 use crate::loader::{self, HookChoice, Loader, Options, State, XdpModeChoice};
+use crate::output::escape::Escaped;
 use crate::selection::Selection;
 use crate::stderr::{say, say_lines};
-use crate::stdout::Reader;
+use crate::stdout::{Output, Reader};
 use crate::tracker::Config;
 use targets::Targets;
 use view::View;
@@ -74,9 +75,10 @@ pub fn cleanup() -> Result<ExitCode> {
 /// If a program does not load.
 pub fn verify() -> Result<ExitCode> {
     let mut failed = false;
+    let mut out = Output::stdout();
     for report in loader::verify().map_err(Failure::from)? {
-        match report.result {
-            Ok(sizes) => println!(
+        let line = match report.result {
+            Ok(sizes) => format!(
                 "ok {} verified={} jited={}",
                 report.name,
                 sizes.verified_instructions.map_or("unknown".to_owned(), |n| n.to_string()),
@@ -84,10 +86,12 @@ pub fn verify() -> Result<ExitCode> {
             ),
             Err(error) => {
                 failed = true;
-                println!("failed {}: {error}", report.name);
+                format!("failed {}: {}", report.name, Escaped(error))
             }
-        }
+        };
+        let _ = out.line(&line)?;
     }
+    let _ = out.flush()?;
     Ok(ExitCode::from(u8::from(failed)))
 }
 
