@@ -22,6 +22,9 @@ const MAX_OFFSET: usize = 0x7fff;
 
 /// A frame at a hook, and where the hook is.
 pub(crate) trait Packet: Frame {
+    /// What aya-log wants to know of a program.
+    #[cfg(feature = "log")]
+    fn context(&self) -> impl aya_ebpf::EbpfContext;
     /// Index of the interface.
     fn ifindex(&self) -> u32;
     /// The VLAN id that the NIC took out of the frame, where the hook knows it.
@@ -129,6 +132,11 @@ impl Frame for XdpFrame {
 }
 
 impl Packet for XdpFrame {
+    #[cfg(feature = "log")]
+    fn context(&self) -> impl aya_ebpf::EbpfContext {
+        XdpContext::new(self.ctx)
+    }
+
     #[inline(always)]
     fn ifindex(&self) -> u32 {
         // SAFETY: the kernel passes a valid context.
@@ -235,6 +243,11 @@ impl Frame for TcFrame {
 }
 
 impl Packet for TcFrame {
+    #[cfg(feature = "log")]
+    fn context(&self) -> impl aya_ebpf::EbpfContext {
+        TcContext::new(self.skb)
+    }
+
     #[inline(always)]
     fn ifindex(&self) -> u32 {
         // SAFETY: the kernel passes a valid context.

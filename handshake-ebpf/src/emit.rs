@@ -35,6 +35,8 @@ pub(crate) fn emit<P: Packet>(packet: &P, hook: Hook, time_ns: u64, what: What<'
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let Some(ring) = HS_RINGS.get(cpu) else {
+        #[cfg(feature = "log")]
+        aya_log_ebpf::warn!(packet.context(), "no ring for CPU {}", cpu);
         count(hook, Counter::EventsNoRing);
         return;
     };

@@ -248,6 +248,7 @@ impl<'a> Watching<'a> {
     /// Has somebody detached us? Attaches again once, then only says so.
     fn check(&mut self) -> Result<()> {
         self.view.refresh_clock();
+        self.loader.say_logs();
         for health in self.loader.health() {
             if health.ingress == State::Attached && health.egress == State::Attached {
                 continue;
@@ -277,6 +278,7 @@ impl<'a> Watching<'a> {
     fn finish(&mut self) -> Result<()> {
         self.engine.close();
         self.loader.detach_all();
+        self.loader.say_logs();
         self.engine.finish(&self.loader).map_err(Failure::from)?;
         let reader = self.show()?;
         self.view.losses(&self.engine.losses())?;

@@ -21,6 +21,7 @@ mod attach;
 mod bpf;
 mod clsact;
 mod error;
+mod logs;
 mod plan;
 mod privilege;
 mod signals;
@@ -30,6 +31,7 @@ pub use error::{AttachError, LoadError};
 pub use privilege::Privilege;
 
 use attach::Attached;
+use logs::Logs;
 use signals::SignalsWait;
 
 /// The programs, as `cargo xtask build` made them; for tests that run them without a network.
@@ -196,6 +198,7 @@ pub struct Loader {
     attached: Vec<Attached>,
     rings: Option<Rings>,
     ring_memory: u64,
+    logs: Option<Logs>,
     options: Options,
     ebpf: Ebpf,
 }
@@ -212,7 +215,9 @@ impl Loader {
         let ring_memory = buffers.iter().map(|(_, ring)| map_memory(ring.fd().as_fd())).sum();
         let rings = store_rings(&mut ebpf, buffers)?;
         let rings = Some(Rings::new(rings));
-        Ok(Self { attached: Vec::new(), rings, ring_memory, options: options.clone(), ebpf })
+        let logs = Logs::of(&mut ebpf);
+        let options = options.clone();
+        Ok(Self { attached: Vec::new(), rings, ring_memory, logs, options, ebpf })
     }
 
     /// The rings, for the thread that reads them; none the second time.
@@ -239,6 +244,13 @@ impl Loader {
         let before = self.attached.len();
         self.attached.retain(|one| one.attachment.index != index);
         self.attached.len() < before
+    }
+
+    /// Says what the programs have logged, if they were built to (`cargo xtask build --bpf-log`).
+    pub fn say_logs(&mut self) {
+        if let Some(logs) = &mut self.logs {
+            logs.say();
+        }
     }
 
     /// Detaches from all interfaces. Maps, counters and rings stay.

@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Optimise the user-space program too (the eBPF programs always are)
     #[arg(long)]
     pub(crate) release: bool,
+    /// Compile the diagnostics of the eBPF programs in (aya-log)
+    #[arg(long)]
+    pub(crate) bpf_log: bool,
 }
 
 /// Builds, and says where the program is.
@@ -31,7 +34,7 @@ pub(crate) fn main(options: Options) -> Result<()> {
 
 /// Builds everything; returns the path of the program.
 pub(crate) fn program(options: Options) -> Result<PathBuf> {
-    object()?;
+    object(options.bpf_log)?;
     user(options)
 }
 
@@ -48,11 +51,15 @@ pub(crate) fn user(options: Options) -> Result<PathBuf> {
 }
 
 /// Builds the eBPF object and installs it where `handshake-user/build.rs` looks for it.
-pub(crate) fn object() -> Result<()> {
+pub(crate) fn object(log: bool) -> Result<()> {
     let toolchain = setup::toolchain()?;
     let target_dir = target_dir().join("bpf");
-    run(ebpf_cargo(&toolchain, "build").arg("--target-dir").arg(&target_dir))
-        .context("handshake-ebpf does not build")?;
+    let mut command = ebpf_cargo(&toolchain, "build");
+    command.arg("--target-dir").arg(&target_dir);
+    if log {
+        command.args(["--features", "log"]);
+    }
+    run(&mut command).context("handshake-ebpf does not build")?;
     let built = target_dir.join(setup::TARGET).join("bpf/handshake-ebpf");
     install(&built, &target_dir.join("handshake.o"))
 }

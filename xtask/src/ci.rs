@@ -12,7 +12,7 @@ use crate::{
 pub(crate) fn main() -> Result<()> {
     format()?;
     tidy::main()?;
-    build::object()?;
+    build::object(false)?;
     clippy()?;
     clippy_ebpf()?;
     test::main(&test::Options::default())

@@ -15,6 +15,6 @@ pub(crate) struct Options {
 
 /// Builds, and hands the program to the demo.
 pub(crate) fn main(options: &Options) -> Result<()> {
-    let program = build::program(build::Options { release: true })?;
+    let program = build::program(build::Options { release: true, ..Default::default() })?;
     handshake_tests::demo::run(&program, &options.args)
 }

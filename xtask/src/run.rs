@@ -15,7 +15,7 @@ pub(crate) struct Options {
 
 /// Builds, then becomes the program, so that signals and the exit code are its own.
 pub(crate) fn main(options: &Options) -> Result<()> {
-    let program = build::program(build::Options { release: true })?;
+    let program = build::program(build::Options { release: true, ..Default::default() })?;
     let error = Command::new(&program).args(&options.args).exec();
     Err(error).with_context(|| format!("could not start {}", program.display()))
 }

@@ -29,7 +29,7 @@ pub(crate) struct Options {
 /// Boots every kernel, checks what happened there, then the instruction counts.
 pub(crate) fn main(options: Options) -> Result<()> {
     setup::vm_packages()?;
-    build::object()?;
+    build::object(false)?;
     let program = guest::build_static()?;
     let mut counts = Counts::new();
     for series in SERIES {
