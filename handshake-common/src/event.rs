@@ -20,6 +20,9 @@ pub mod kind {
     pub const ICMP: u8 = 5;
 }
 
+/// MSS, SACK permitted, timestamps, padding and window scale.
+const USUAL_OPTIONS: usize = 20;
+
 /// Bytes of [`Event`].
 pub const EVENT_LEN: usize = 120;
 
@@ -126,9 +129,25 @@ impl Event {
         self.window = tcp.window;
         self.payload_len = segment.payload_len;
         if (kind == kind::SYN || kind == kind::SYN_ACK) && tcp.options_len > 0 {
-            let offset = segment.tcp_offset + crate::packet::tcp::HEADER_LEN;
-            self.extra_len = frame.copy(offset, tcp.options_len, &mut self.extra) as u8;
+            self.fill_options(frame, segment);
         }
+    }
+
+    #[inline(always)]
+    fn fill_options<F: Frame>(&mut self, frame: &F, segment: &Segment) {
+        let offset = segment.tcp_offset + crate::packet::tcp::HEADER_LEN;
+        let len = segment.tcp.options_len;
+        // Every SYN of Linux has 20 bytes of options: no call for these.
+        if len == USUAL_OPTIONS
+            && let Some(words) = frame.at_hand::<{ USUAL_OPTIONS / 4 }>(offset)
+        {
+            for (to, word) in self.extra.chunks_exact_mut(4).zip(words) {
+                to.copy_from_slice(&word.to_ne_bytes());
+            }
+            self.extra_len = USUAL_OPTIONS as u8;
+            return;
+        }
+        self.extra_len = frame.copy(offset, len, &mut self.extra) as u8;
     }
 
     /// Fills in an ICMP error.

@@ -291,6 +291,12 @@ pub fn on_syn_ack<B: Bucket>(
     update(bucket, way, old, fresh(fingerprint, now_ns, flags), kept)
 }
 
+/// Is this flow remembered?
+#[inline(always)]
+pub fn is_pending<B: Bucket>(bucket: &B, fingerprint: u64) -> bool {
+    find(bucket, fingerprint).is_some()
+}
+
 /// Looks up any other segment: an ACK, data, FIN, RST.
 #[inline(always)]
 pub fn on_segment<B: Bucket>(

@@ -41,18 +41,36 @@ impl Flow {
         keys: &Keys,
     ) -> Option<Self> {
         if at.is_v6 {
-            let [a, b, c, d]: [u32; 4] = frame.words(at.ip_offset + 8)?;
-            let [e, f, g, h]: [u32; 4] = frame.words(at.ip_offset + 24)?;
-            return Some(Self {
-                source: end_v6(pair(a, b), pair(c, d), source_port, keys),
-                dest: end_v6(pair(e, f), pair(g, h), dest_port, keys),
-            });
+            let source: [u32; 4] = frame.words(at.ip_offset + 8)?;
+            let dest: [u32; 4] = frame.words(at.ip_offset + 24)?;
+            return Some(Self::v6(source, dest, source_port, dest_port, keys));
         }
         let [source, dest] = frame.words(at.ip_offset + 12)?;
-        Some(Self {
+        Some(Self::v4(source, dest, source_port, dest_port, keys))
+    }
+
+    /// Mixes two IPv4 ends; addresses as they lie in memory.
+    #[inline(always)]
+    #[must_use]
+    pub fn v4(source: u32, dest: u32, source_port: u16, dest_port: u16, keys: &Keys) -> Self {
+        Self {
             source: end(pair(source, u32::from(source_port)), keys.low),
             dest: end(pair(dest, u32::from(dest_port)), keys.low),
-        })
+        }
+    }
+
+    /// Mixes two IPv6 ends; addresses as they lie in memory.
+    #[inline(always)]
+    #[must_use]
+    pub fn v6(
+        source: [u32; 4],
+        dest: [u32; 4],
+        source_port: u16,
+        dest_port: u16,
+        keys: &Keys,
+    ) -> Self {
+        let mix = |[a, b, c, d]: [u32; 4], port| end_v6(pair(a, b), pair(c, d), port, keys);
+        Self { source: mix(source, source_port), dest: mix(dest, dest_port) }
     }
 
     /// 64 fingerprint bits, the same for both directions.

@@ -21,3 +21,4 @@ pub mod flow;
 pub mod observe;
 pub mod options;
 pub mod packet;
+pub mod quick;

@@ -10,7 +10,8 @@ use crate::event::kind;
 use crate::filter::{self, Bucket, Class, Pending};
 use crate::flow::Keys;
 use crate::packet::ethernet::Link;
-use crate::packet::{Frame, IcmpError, Parsed, Segment, parse};
+use crate::packet::{Frame, IcmpError, Parsed, Segment, parse, tunnel};
+use crate::quick::{self, Quick};
 
 /// What an event reports.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,9 @@ pub enum What<'a> {
 
 /// The world around one frame.
 pub trait Sink<F: Frame> {
+    /// Look into encapsulations ([`tunnel`])?
+    const DECAP: bool = false;
+
     /// A bucket of the filter's table.
     type Bucket<'a>: Bucket
     where
@@ -41,7 +45,20 @@ pub trait Sink<F: Frame> {
 /// Looks at one frame. Adds one to exactly one packet class.
 #[inline(always)]
 pub fn observe<F: Frame, S: Sink<F>>(frame: &F, link: Link, keys: &Keys, sink: &mut S) {
-    let counter = match parse(frame, link, keys) {
+    match quick::look(frame, link, keys) {
+        Quick::NotTcp if !S::DECAP => return sink.count(Counter::NotTcp),
+        Quick::Ack(fingerprint) => {
+            let pending =
+                sink.bucket(fingerprint).is_some_and(|b| filter::is_pending(&b, fingerprint));
+            if !pending {
+                return sink.count(Counter::AckOther);
+            }
+        }
+        Quick::NotTcp | Quick::Unsure => {}
+    }
+    let parsed =
+        if S::DECAP { tunnel::parse(frame, link, keys) } else { parse(frame, link, keys) };
+    let counter = match parsed {
         Parsed::Segment(segment) => on_segment(frame, &segment, sink),
         Parsed::IcmpError(error) => on_icmp_error(frame, &error, sink),
         Parsed::NotOurs(reason) => Counter::of_not_ours(reason),

@@ -13,6 +13,7 @@ pub mod ethernet;
 pub mod icmp;
 pub mod ip;
 pub mod tcp;
+pub mod tunnel;
 
 use crate::flow::{Flow, Keys};
 use ethernet::{Link, Network};
@@ -23,6 +24,18 @@ pub trait Frame {
     /// `N` 32-bit words at `offset` in the order of memory (network byte order on the wire), or
     /// `None` if one of their bytes was not captured.
     fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]>;
+
+    /// The same words, if they can be had without a call; `None` says nothing about the frame.
+    #[inline(always)]
+    fn at_hand<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        self.words(offset)
+    }
+
+    /// The same for the number of [`Frame::be16`].
+    #[inline(always)]
+    fn at_hand_u16(&self, offset: usize) -> Option<u16> {
+        self.be16(offset)
+    }
 
     /// The 16-bit big-endian number at `offset`.
     fn be16(&self, offset: usize) -> Option<u16>;
@@ -182,9 +195,13 @@ pub mod protocol {
     #![expect(missing_docs, reason = "the names are those of the IANA protocol registry")]
     pub const HOP_BY_HOP: u8 = 0;
     pub const ICMP: u8 = 1;
+    pub const IPIP: u8 = 4;
     pub const TCP: u8 = 6;
+    pub const UDP: u8 = 17;
+    pub const IPV6: u8 = 41;
     pub const ROUTING: u8 = 43;
     pub const FRAGMENT: u8 = 44;
+    pub const GRE: u8 = 47;
     pub const AH: u8 = 51;
     pub const ICMPV6: u8 = 58;
     pub const DESTINATION: u8 = 60;
@@ -193,7 +210,8 @@ pub mod protocol {
     pub const SHIM6: u8 = 140;
 }
 
-/// Parses one frame of link type `link`.
+/// Parses one frame of link type `link`. Encapsulated packets are "not IP" or "not TCP" here;
+/// [`tunnel::parse`] looks into them.
 #[inline(always)]
 pub fn parse<F: Frame>(frame: &F, link: Link, keys: &Keys) -> Parsed {
     let network = match ethernet::parse(frame, link) {
@@ -216,10 +234,16 @@ fn parse_network<F: Frame>(frame: &F, network: Network, keys: &Keys) -> Result<P
     header.payload = frame.widen(header.payload);
     header.end = frame.widen(header.end);
     header.at.is_v6 = frame.widen(usize::from(header.at.is_v6)) != 0;
+    transport(frame, &header, keys)
+}
+
+/// What an IP packet carries.
+#[inline(always)]
+fn transport<F: Frame>(frame: &F, header: &IpHeader, keys: &Keys) -> Result<Parsed, Parsed> {
     match header.protocol {
-        protocol::TCP => tcp::parse(frame, &header, keys),
-        protocol::ICMP if !header.at.is_v6 => icmp::parse(frame, &header, keys),
-        protocol::ICMPV6 if header.at.is_v6 => icmp::parse(frame, &header, keys),
+        protocol::TCP => tcp::parse(frame, header, keys),
+        protocol::ICMP if !header.at.is_v6 => icmp::parse(frame, header, keys),
+        protocol::ICMPV6 if header.at.is_v6 => icmp::parse(frame, header, keys),
         _ => Err(Parsed::NotOurs(NotOurs::NotTcp)),
     }
 }

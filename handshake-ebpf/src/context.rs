@@ -201,6 +201,18 @@ impl Frame for TcFrame {
     }
 
     #[inline(always)]
+    fn at_hand<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        let (data, data_end) = self.ends();
+        read(data, data_end, offset)
+    }
+
+    #[inline(always)]
+    fn at_hand_u16(&self, offset: usize) -> Option<u16> {
+        let (data, data_end) = self.ends();
+        read(data, data_end, offset).map(u16::from_be)
+    }
+
+    #[inline(always)]
     fn be16(&self, offset: usize) -> Option<u16> {
         self.read(offset).map(u16::from_be)
     }
@@ -216,12 +228,7 @@ impl Frame for TcFrame {
         copy(self.wire_len(), offset, len, |len| {
             // SAFETY: `to` has room for `len`, at most 40, bytes.
             unsafe {
-                bpf_skb_load_bytes(
-                    self.skb.cast(),
-                    offset as u32,
-                    to.as_mut_ptr().cast(),
-                    len,
-                )
+                bpf_skb_load_bytes(self.skb.cast(), offset as u32, to.as_mut_ptr().cast(), len)
             }
         })
     }
@@ -244,12 +251,7 @@ impl Packet for TcFrame {
 
 /// Copies what there is of `len` bytes at `offset` in a packet of `packet_len`.
 #[inline(always)]
-fn copy(
-    packet_len: usize,
-    offset: usize,
-    len: usize,
-    load: impl FnOnce(u32) -> i64,
-) -> usize {
+fn copy(packet_len: usize, offset: usize, len: usize, load: impl FnOnce(u32) -> i64) -> usize {
     let mut len = len;
     if offset >= packet_len {
         return 0;

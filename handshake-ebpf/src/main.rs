@@ -23,42 +23,42 @@ use observe::observe;
 
 /// XDP, links with an Ethernet header.
 #[xdp]
-pub fn hs_xdp(ctx: XdpContext) -> u32 {
+fn hs_xdp(ctx: XdpContext) -> u32 {
     observe(&XdpFrame::new(&ctx), Hook::Xdp, Link::Ethernet);
     XDP_PASS
 }
 
 /// XDP, links that start with IP (generic mode on tun, WireGuard).
 #[xdp]
-pub fn hs_xdp_ip(ctx: XdpContext) -> u32 {
+fn hs_xdp_ip(ctx: XdpContext) -> u32 {
     observe(&XdpFrame::new(&ctx), Hook::Xdp, Link::Ip);
     XDP_PASS
 }
 
 /// TC ingress, links with an Ethernet header.
 #[classifier]
-pub fn hs_tc_in(ctx: TcContext) -> i32 {
+fn hs_tc_in(ctx: TcContext) -> i32 {
     observe(&TcFrame::new(&ctx), Hook::TcIngress, Link::Ethernet);
     TC_ACT_UNSPEC
 }
 
 /// TC ingress, links that start with IP.
 #[classifier]
-pub fn hs_tc_in_ip(ctx: TcContext) -> i32 {
+fn hs_tc_in_ip(ctx: TcContext) -> i32 {
     observe(&TcFrame::new(&ctx), Hook::TcIngress, Link::Ip);
     TC_ACT_UNSPEC
 }
 
 /// TC egress, links with an Ethernet header.
 #[classifier]
-pub fn hs_tc_out(ctx: TcContext) -> i32 {
+fn hs_tc_out(ctx: TcContext) -> i32 {
     observe(&TcFrame::new(&ctx), Hook::TcEgress, Link::Ethernet);
     TC_ACT_UNSPEC
 }
 
 /// TC egress, links that start with IP.
 #[classifier]
-pub fn hs_tc_out_ip(ctx: TcContext) -> i32 {
+fn hs_tc_out_ip(ctx: TcContext) -> i32 {
     observe(&TcFrame::new(&ctx), Hook::TcEgress, Link::Ip);
     TC_ACT_UNSPEC
 }

@@ -16,9 +16,9 @@ use crate::attempt::Nanos;
 use crate::cli::{HookArg, WatchArgs, WatchFormat, XdpModeArg};
 use crate::engine::{Engine, Step};
 use crate::exit::{Failure, NOTHING_ATTACHED};
-use crate::selection::Selection;
 use crate::interfaces::{self, Change, Interface};
 use crate::loader::{self, HookChoice, Loader, Options, State, XdpModeChoice};
+use crate::selection::Selection;
 use crate::stdout::Reader;
 use crate::tracker::Config;
 use targets::Targets;
@@ -148,8 +148,8 @@ impl<'a> Watching<'a> {
         let mut next_check = self.started + CHECK;
         let mut next_tell = self.started + TELL;
         loop {
+            // Not biased: neither many events nor many changes may keep the others waiting.
             tokio::select! {
-                biased;
                 _ = self.signals.interrupt.recv() => return Ok(()),
                 _ = self.signals.terminate.recv() => return Ok(()),
                 () = sleep_until(end) => return Ok(()),
@@ -278,7 +278,7 @@ impl<'a> Watching<'a> {
 
 /// How long to wait for the next step.
 fn pause(step: Step) -> Duration {
-    if !step.emptied {
+    if !step.emptied || step.more_due {
         Duration::ZERO
     } else if step.delivered >= BUSY_EVENTS {
         BUSY
@@ -331,11 +331,7 @@ fn options(args: &WatchArgs) -> Options {
 
 fn config(args: &WatchArgs) -> Config {
     let nanos = |duration: Duration| Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
-    Config {
-        timeout: nanos(args.timeout),
-        linger: nanos(LINGER),
-        max_attempts: args.max_attempts,
-    }
+    Config { timeout: nanos(args.timeout), linger: nanos(LINGER), max_attempts: args.max_attempts }
 }
 
 /// How long an ended attempt is remembered (oracle SEMANTICS section 3).

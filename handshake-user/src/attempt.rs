@@ -8,13 +8,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use handshake_common::event::Event;
 use handshake_common::options::Options;
+use handshake_common::packet::tunnel::Layers;
 
 use crate::outcome::{EndedBy, Outcome, Side};
 
 /// Index of the interface and hook that saw a segment (`source::Sources`); 0 in replay.
 pub type SourceId = u16;
 
-/// One event, where it was seen, and in which frame.
+/// One event, where it was seen, in which frame and wrapped in what.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation {
     /// The event.
@@ -23,6 +24,9 @@ pub struct Observation {
     pub source: SourceId,
     /// Number of the frame in the capture, from 1; 0 live.
     pub frame: u64,
+    /// Encapsulations of the frame if it can begin an attempt; none live, where the event has the
+    /// VLAN ids.
+    pub layers: Layers,
 }
 
 /// Nanoseconds on the clock of the source.
@@ -239,6 +243,8 @@ pub struct Attempt {
     pub vlan: [u16; 2],
     /// How many of them.
     pub vlan_count: u8,
+    /// All encapsulations of the first packet; replay only.
+    pub layers: Option<Box<Layers>>,
     /// Frame numbers.
     pub frames: Frames,
 }

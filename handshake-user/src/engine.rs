@@ -3,6 +3,7 @@
 
 use handshake_common::abi::Counter;
 use handshake_common::event::Event;
+use handshake_common::packet::tunnel::Layers;
 
 use crate::attempt::{Attempt, Nanos, Observation, SourceId};
 use crate::clock::Clock;
@@ -33,6 +34,8 @@ pub struct Step {
     pub delivered: u64,
     /// The rings were read to their ends; if not, there is more to do at once.
     pub emptied: bool,
+    /// More attempts have timed out than one step ends: there is more to do at once.
+    pub more_due: bool,
 }
 
 /// Interfaces and hooks, numbered as the tracker knows them.
@@ -113,15 +116,20 @@ impl Engine {
         self.merge.push(self.batch.drain(..));
         self.merge.release(drained.started_ns, drained.horizon_ns, &mut self.ordered);
         self.track();
-        self.tracker.expire(nanos(self.merge.watermark_ns()));
-        Ok(Step { delivered: drained.delivered, emptied: drained.emptied })
+        let more_due = self.tracker.expire(nanos(self.merge.watermark_ns()));
+        Ok(Step { delivered: drained.delivered, emptied: drained.emptied, more_due })
     }
 
     fn track(&mut self) {
         for event in self.ordered.drain(..) {
             if self.selection.selects(&event) {
                 let source = self.sources.id(&event);
-                self.tracker.observe(&Observation { event, source, frame: 0 });
+                self.tracker.observe(&Observation {
+                    event,
+                    source,
+                    frame: 0,
+                    layers: Layers::NONE,
+                });
             } else {
                 self.events.filtered += 1;
             }

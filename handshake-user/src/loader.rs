@@ -23,12 +23,14 @@ mod clsact;
 mod error;
 mod plan;
 mod privilege;
+mod signals;
 
 pub use attach::{Attachment, Health, How, Placement, State};
 pub use error::{AttachError, LoadError};
 pub use privilege::Privilege;
 
 use attach::Attached;
+use signals::SignalsWait;
 
 /// The programs, as `cargo xtask build` made them; for tests that run them without a network.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HANDSHAKE_EBPF_OBJECT"));
@@ -330,6 +332,9 @@ pub fn cleanup() -> Result<Vec<String>, AttachError> {
 }
 
 fn load_object(options: &Options) -> Result<Ebpf, LoadError> {
+    // aya finds out what the kernel can by loading small programs, and takes an interrupted one
+    // for a feature that is missing.
+    let _quiet = SignalsWait::new();
     let buckets = options.table_size();
     let mask = buckets - 1;
     let (low, high) = (random(), random());

@@ -39,7 +39,11 @@ pub struct Report {
 pub fn run<W: Write>(args: &ReplayArgs, out: &mut Output<W>, color: bool) -> io::Result<bool> {
     let mut all_fine = true;
     for path in &args.files {
-        let name = if path == Path::new("-") { "standard input".into() } else { path.display() .to_string() };
+        let name = if path == Path::new("-") {
+            "standard input".into()
+        } else {
+            path.display().to_string()
+        };
         if args.files.len() > 1 {
             eprintln!("==> {name}");
         }
@@ -168,8 +172,7 @@ impl Run {
 
     fn summary(&self) -> Summary {
         let events = EventCounts { delivered: self.delivered, ..EventCounts::default() };
-        let mut summary =
-            self.metrics.summary(&self.tracker, &[*self.source.counters()], events);
+        let mut summary = self.metrics.summary(&self.tracker, &[*self.source.counters()], events);
         let undecoded = self.source.undecoded();
         summary.packets.insert("linktype".to_owned(), undecoded);
         summary.packets_seen += undecoded;

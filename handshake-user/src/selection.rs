@@ -20,8 +20,8 @@ impl Selection {
     #[must_use]
     pub fn selects(&self, event: &Event) -> bool {
         let ends = || [(event.source, event.source_port), (event.dest, event.dest_port)];
-        let port = self.ports.is_empty()
-            || ends().iter().any(|(_, port)| self.ports.contains(port));
+        let port =
+            self.ports.is_empty() || ends().iter().any(|(_, port)| self.ports.contains(port));
         let net = self.nets.is_empty()
             || ends().iter().any(|(address, _)| {
                 let address = ip_addr(*address, event.ip_version);

@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::attempt::{Attempt, Nanos};
 
 /// The host's part in an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// This host opened it (also when it is both ends, as on loopback).

@@ -17,7 +17,11 @@ use handshake_common::event::kind;
 use crate::attempt::{Attempt, Key, Nanos, Observation, SourceId};
 use crate::outcome::{EndedBy, Outcome, Side};
 use state::{End, Open};
-use table::{Remembered, Table};
+use table::{Reach, Remembered, Table};
+
+/// Attempts that one call of [`Tracker::expire`] ends at most: bounds how long it takes. The rest
+/// follows with the next calls, with the same outcomes and times.
+const EXPIRE_AT_ONCE: usize = 1024;
 
 /// What a user may set.
 #[derive(Debug, Clone, Copy)]
@@ -125,23 +129,25 @@ impl Tracker {
     }
 
     /// Section 9: ends every attempt whose deadline is before `now`. Call it for every packet of a
-    /// capture, and from time to time live. What is due within the last 17 ms may be ended a
-    /// little later, but with the same outcome and time.
-    pub fn expire(&mut self, now: Nanos) {
+    /// capture, and from time to time live. What is due within the last 17 ms, or more than a
+    /// thousand attempts at once, may be ended by a later call, but with the same outcome and time.
+    /// Returns whether another call has something to do at once.
+    pub fn expire(&mut self, now: Nanos) -> bool {
         if now < self.now {
             // Time goes backwards: settle what was due before it did.
-            self.end_due(self.now, true);
+            self.end_due(self.now, Reach::All);
         }
         self.now = now;
-        if self.table.next_deadline().is_some_and(|next| next < now) {
-            self.end_due(now, false);
+        if self.table.has_passed(now) {
+            self.end_due(now, Reach::Some(EXPIRE_AT_ONCE));
         }
         self.table.forget(now, self.config.linger);
+        self.table.has_passed(now)
     }
 
-    fn end_due(&mut self, now: Nanos, exact: bool) {
+    fn end_due(&mut self, now: Nanos, reach: Reach) {
         let mut due = std::mem::take(&mut self.due);
-        self.table.due(now, self.config.timeout, exact, &mut due);
+        self.table.due(now, self.config.timeout, reach, &mut due);
         for key in due.drain(..) {
             self.time_out(&key);
         }
@@ -155,7 +161,7 @@ impl Tracker {
 
     /// Section 9, end of input: everything due has timed out, the rest is unfinished.
     pub fn finish(&mut self) {
-        self.end_due(self.now, true);
+        self.end_due(self.now, Reach::All);
         for key in self.table.keys() {
             self.end(&key, End::new(Outcome::Unfinished, EndedBy::Eof, None));
         }
@@ -392,4 +398,3 @@ impl Tracker {
 fn acknowledges(memory: &Remembered, ack: u32) -> bool {
     ack.wrapping_sub(memory.client_isn.wrapping_add(1)) <= memory.syn_payload
 }
-

@@ -6,24 +6,28 @@
 
 #[path = "attach/lab.rs"]
 mod lab;
+#[path = "attach/leftovers.rs"]
+mod leftovers;
+#[path = "attach/privileges.rs"]
+mod privileges;
+#[path = "attach/watching.rs"]
+mod watching;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use handshake_common::abi::{Counter, Hook};
 use handshake_common::event::{Event, kind};
-use handshake_user::interfaces::{self, Change, Interface, LinkKind, Watch};
+use handshake_user::interfaces::{Interface, LinkKind};
 use handshake_user::loader::{
-    self, AttachError, HookChoice, How, Loader, Options, State, TcChoice, XdpModeChoice,
+    self, AttachError, HookChoice, How, Options, State, TcChoice, XdpModeChoice,
 };
 use handshake_user::merge::Merge;
 
-use lab::{again, attached_to, named, own_namespace, read_until, run, soon, try_run};
+use lab::{attached_to, named, own_namespace, read_until, run, soon};
 
 const NOTHING: (usize, usize, usize) = (0, 0, 0);
-/// A filter that is not ours.
-const FOREIGN: &str = "protocol all prio 7 u32 match u32 0 0";
 
 fn tc() -> Options {
     Options { hook: HookChoice::Tc, ..Options::default() }
@@ -170,19 +174,23 @@ fn loopback_gets_tc_whatever_is_asked() {
 #[test]
 fn a_tun_interface_is_read_from_its_ip_header() {
     own_namespace();
-    run("ip tuntap add dev t0 mode tun");
-    run("ip addr add 10.8.0.1/24 dev t0");
-    run("ip link set t0 up");
-    let t0 = named("t0");
+    let (t0, mut file) = lab::tun("t0");
     assert_eq!((t0.link, t0.kind.as_deref()), (LinkKind::Ip, Some("tun")));
-    for options in [Options::default(), clsact(), xdp(XdpModeChoice::Generic)] {
+    let xdp_modes = [XdpModeChoice::Native, XdpModeChoice::Generic].map(xdp);
+    for options in [Options::default(), clsact()].into_iter().chain(xdp_modes) {
         let (mut loader, mut rings) = lab::loader(&options);
         let attachment = loader.attach(&t0).unwrap();
-        assert_eq!(attachment.egress.hook, Hook::TcEgress);
         let address = "10.8.0.2:4242".parse().unwrap();
         TcpStream::connect_timeout(&address, Duration::from_millis(20)).unwrap_err();
-        let events = read_until(&mut rings, |events| !events.is_empty());
-        assert_eq!((events[0].kind, events[0].dest_port), (kind::SYN, 4242), "{attachment:?}");
+        file.write_all(&lab::SYN).unwrap();
+        let is_syn = |event: &Event, port| event.kind == kind::SYN && event.dest_port == port;
+        let events = read_until(&mut rings, |events| {
+            events.iter().any(|event| is_syn(event, 80))
+                && events.iter().any(|event| is_syn(event, 4242))
+        });
+        let at = |port| events.iter().find(|event| is_syn(event, port)).map(|event| event.hook);
+        let expected = (Some(attachment.ingress.hook as u8), Some(Hook::TcEgress as u8));
+        assert_eq!((at(80), at(4242)), expected, "{attachment:?}");
         drop(loader);
         assert_eq!(attached_to("t0"), NOTHING);
     }
@@ -239,6 +247,26 @@ fn an_interface_that_goes_away_is_noticed() {
 }
 
 #[test]
+fn interfaces_that_come_and_go_leak_nothing() {
+    own_namespace();
+    let va = lab::veth();
+    let (mut loader, _rings) = lab::loader(&tc());
+    loader.attach(&va).unwrap();
+    run("ip link del va");
+    loader.detach(va.index);
+    let before = (lab::open_files(), loader.kernel_memory_bytes());
+    for _ in 0..50 {
+        let va = lab::veth();
+        loader.attach(&va).unwrap();
+        run("ip link del va");
+        assert!(loader.detach(va.index));
+    }
+    // Tests run side by side: their files come and go as well.
+    soon("files are closed", || lab::open_files() <= before.0 + 40);
+    assert_eq!(loader.kernel_memory_bytes(), before.1);
+}
+
+#[test]
 fn a_link_detached_by_somebody_else_is_noticed() {
     own_namespace();
     let va = lab::veth();
@@ -256,125 +284,6 @@ fn a_link_detached_by_somebody_else_is_noticed() {
     assert_eq!((health.ingress, health.egress), (State::Detached, State::Attached));
     loader.attach(&va).unwrap();
     assert_eq!(loader.health()[0].ingress, State::Attached);
-}
-
-#[test]
-#[ignore = "run by other tests"]
-fn again_attach_and_wait() {
-    let Ok(name) = std::env::var("HS_INTERFACE") else { return };
-    let options = match std::env::var("HS_HOW").as_deref() {
-        Ok("auto") => Options::default(),
-        Ok("xdp") => xdp(XdpModeChoice::Native),
-        Ok("clsact") => clsact(),
-        _ => tc(),
-    };
-    let (mut loader, _rings) = lab::loader(&options);
-    let attachment = loader.attach(&named(&name)).unwrap();
-    println!("\n{attachment:?}\nattached");
-    drop(std::io::stdin().read(&mut [0]));
-}
-
-/// Runs [`again_attach_and_wait`] until it has attached.
-fn attached_elsewhere(how: &str) -> std::process::Child {
-    let variables = [("HS_INTERFACE", "va"), ("HS_HOW", how)];
-    let mut child = again(&["env"], "again_attach_and_wait", &variables);
-    let output = BufReader::new(child.stdout.take().unwrap());
-    assert!(output.lines().any(|line| line.unwrap() == "attached"), "it attaches");
-    child
-}
-
-fn kill(mut child: std::process::Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-#[test]
-fn a_killed_process_leaves_nothing() {
-    own_namespace();
-    lab::veth();
-    for (how, attached) in [("tc", (0, 2, 0)), ("xdp", (1, 1, 0))] {
-        let child = attached_elsewhere(how);
-        assert_eq!(attached_to("va"), attached);
-        kill(child);
-        soon("nothing is attached", || attached_to("va") == NOTHING);
-    }
-}
-
-#[test]
-fn a_killed_process_leaves_filters_that_the_next_one_replaces() {
-    own_namespace();
-    lab::veth();
-    let first = attached_elsewhere("clsact");
-    let (mut loader, _rings) = lab::loader(&clsact());
-    loader.attach(&named("va")).unwrap();
-    assert_eq!(attached_to("va"), (0, 0, 4), "those of a living process stay");
-    let said = loader::cleanup().unwrap();
-    assert!(said.len() == 4 && said.iter().all(|line| line.starts_with("left ")), "{said:?}");
-    kill(first);
-    assert_eq!(attached_to("va"), (0, 0, 4));
-    loader.attach(&named("va")).unwrap();
-    assert_eq!(attached_to("va"), (0, 0, 2), "those of a dead one are replaced");
-    drop(loader);
-    assert_eq!(attached_to("va"), NOTHING);
-}
-
-#[test]
-fn cleanup_removes_what_a_killed_process_left_and_nothing_else() {
-    own_namespace();
-    lab::veth();
-    kill(attached_elsewhere("clsact"));
-    run(&format!("tc filter add dev va ingress {FOREIGN}"));
-    let said = loader::cleanup().unwrap();
-    assert!(said.len() == 2 && said.iter().all(|line| line.starts_with("removed ")), "{said:?}");
-    assert_eq!(attached_to("va"), NOTHING);
-    assert!(run("tc filter show dev va ingress").contains("u32"));
-    assert!(loader::cleanup().unwrap().is_empty());
-}
-
-#[test]
-fn a_clsact_qdisc_goes_only_if_it_is_ours_and_empty() {
-    own_namespace();
-    let va = lab::veth();
-    let qdisc = || run("tc qdisc show dev va").contains("clsact");
-    let (mut loader, _rings) = lab::loader(&clsact());
-    let attachment = loader.attach(&va).unwrap();
-    assert_eq!((attachment.ingress.how, attachment.egress.how), (How::Clsact, How::Clsact));
-    assert_eq!((attached_to("va"), qdisc()), ((0, 0, 2), true));
-    loader.detach_all();
-    assert_eq!((attached_to("va"), qdisc()), (NOTHING, false), "ours");
-
-    loader.attach(&va).unwrap();
-    run(&format!("tc filter add dev va egress {FOREIGN}"));
-    loader.detach_all();
-    assert_eq!((attached_to("va"), qdisc()), (NOTHING, true), "not empty");
-
-    run("tc qdisc del dev va clsact");
-    run("tc qdisc add dev va clsact");
-    loader.attach(&va).unwrap();
-    loader.detach_all();
-    assert_eq!((attached_to("va"), qdisc()), (NOTHING, true), "not ours");
-
-    loader.attach(&va).unwrap();
-    run("tc qdisc del dev va clsact");
-    assert_eq!(loader.health()[0].egress, State::Detached);
-    loader.detach_all();
-
-    run("tc qdisc add dev va ingress");
-    let error = loader.attach(&va).unwrap_err();
-    assert!(matches!(error, AttachError::IngressQdisc { .. }), "{error}");
-    assert_eq!(attached_to("va"), NOTHING);
-}
-
-#[test]
-fn a_priority_of_another_kind_of_filter_is_left_alone() {
-    own_namespace();
-    let va = lab::veth();
-    run("tc qdisc add dev va clsact");
-    run("tc filter add dev va ingress protocol all prio 11 u32 match u32 0 0");
-    let (mut loader, _rings) = lab::loader(&clsact());
-    loader.attach(&va).unwrap();
-    assert_eq!(attached_to("va"), (0, 0, 2));
-    assert!(run("tc filter show dev va ingress").contains("u32"));
 }
 
 #[test]
@@ -443,157 +352,24 @@ fn memory_and_sizes_are_known() {
 }
 
 #[test]
-#[ignore = "run by other tests"]
-fn again_load() {
-    let said = match Loader::load(&Options::default()) {
-        Err(error) => format!("{} {error}", error.exit_code()),
-        Ok(mut loader) => match loader.attach(&named("lo")) {
-            Err(error) => format!("{} {error}", error.exit_code()),
-            Ok(_) => "0 fine".to_owned(),
-        },
-    };
-    println!("\nsaid: {said}");
-}
-
-/// What loading and attaching say under `wrapper`.
-fn said_under(wrapper: &[&str]) -> String {
-    let output = again(wrapper, "again_load", &[]).wait_with_output().unwrap();
-    let output = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = output.lines().find_map(|line| line.strip_prefix("said: "));
-    line.unwrap_or_else(|| panic!("{output}")).to_owned()
-}
-
-#[test]
-fn a_missing_capability_is_named_with_the_command_that_grants_it() {
+fn signals_while_loading_do_no_harm() {
+    extern "C" fn ignore(_: libc::c_int) {}
     own_namespace();
-    assert_eq!(said_under(&["env"]), "0 fine");
-    let three = "+bpf,+net_admin,+perfmon";
-    for (kept, expected) in [
-        ("-all,+bpf,+net_admin,+perfmon,+setpcap", "0 fine"),
-        ("-all,+net_admin,+perfmon", "CAP_BPF"),
-        ("-all,+bpf,+perfmon", "CAP_NET_ADMIN"),
-        ("-all", "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"),
-    ] {
-        let said = said_under(&["setpriv", "--bounding-set", kept, "--inh-caps", kept]);
-        if expected == "0 fine" {
-            assert_eq!(said, expected, "{three} are enough");
-        } else {
-            assert!(said.starts_with("77 ") && said.contains(expected), "{kept}: {said}");
-            assert!(said.contains("setcap cap_bpf,cap_net_admin,cap_perfmon+ep /"), "{said}");
-        }
-    }
-}
-
-#[test]
-fn without_perfmon_it_works_or_names_it() {
-    own_namespace();
-    let kept = "-all,+bpf,+net_admin";
-    let said = said_under(&["setpriv", "--bounding-set", kept, "--inh-caps", kept]);
-    println!("{said}");
-    assert!(
-        said == "0 fine" || (said.starts_with("77 ") && said.contains("CAP_PERFMON")),
-        "{said}"
-    );
-}
-
-#[test]
-fn a_user_namespace_is_said_to_be_in_the_way() {
-    let said = said_under(&["unshare", "--user", "--map-root-user", "--net"]);
-    assert!(said.starts_with("77 ") && said.contains("user namespace"), "{said}");
-}
-
-#[test]
-fn the_limit_of_open_files_is_named() {
-    let said = said_under(&["prlimit", "--nofile=8", "env"]);
-    assert!(said.starts_with("1 ") && said.contains("RLIMIT_NOFILE"), "{said}");
-}
-
-/// The changes until `last` of them satisfies, within two seconds.
-async fn changes_until(watch: &mut Watch, last: impl Fn(&Change) -> bool) -> Vec<Change> {
-    let mut changes = Vec::new();
-    let read = async {
-        while !changes.last().is_some_and(&last) {
-            changes.push(watch.next().await.unwrap());
-        }
-    };
-    let done = tokio::time::timeout(Duration::from_secs(2), read).await.is_ok();
-    assert!(done, "{changes:#?}");
-    changes
-}
-
-#[test]
-fn interfaces_that_come_go_and_are_renamed_are_told() {
-    own_namespace();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut watch = interfaces::watch().unwrap();
-        run("ip link add va type veth peer name vb");
-        let came = |change: &Change| matches!(change, Change::LinkUp(one) if one.name == "va");
-        changes_until(&mut watch, came).await;
-        run("ip link set va up");
-        let up = |change: &Change| matches!(change, Change::LinkUp(one) if one.name == "va" && one.up);
-        changes_until(&mut watch, up).await;
-        run("ip addr add 10.7.0.1/24 dev va");
-        changes_until(&mut watch, |change| *change == Change::AddressesChanged).await;
-        assert!(interfaces::addresses().unwrap().contains("10.7.0.1".parse().unwrap()));
-        run("ip link set va down");
-        changes_until(&mut watch, |change| matches!(change, Change::LinkDown(_))).await;
-        run("ip link set va name vc");
-        let renamed = |change: &Change| {
-            matches!(change, Change::Renamed { from, interface } if from == "va" && interface.name == "vc")
-        };
-        changes_until(&mut watch, renamed).await;
-        run("ip link add br0 type bridge");
-        run("ip link set vc master br0");
-        run("ip link set vc nomaster");
-        run("ip link del vc");
-        let gone = |change: &Change| matches!(change, Change::LinkGone { name, .. } if name == "vc");
-        let changes = changes_until(&mut watch, gone).await;
-        let leavings = changes.iter().filter(|change| gone(change)).count();
-        assert_eq!(leavings, 1, "leaving a bridge is no going away: {changes:#?}");
-    });
-}
-
-#[test]
-fn dropped_notifications_are_made_up_for() {
-    own_namespace();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut watch = Watch::open(Some(1)).unwrap();
-        for number in 0..40 {
-            run(&format!("ip tuntap add dev d{number} mode tun"));
-        }
-        run("ip link del d0");
-        let mut names = std::collections::BTreeSet::new();
-        let mut overruns = 0;
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while names.len() < 39 || names.contains("d0") || overruns == 0 {
-            assert!(Instant::now() < deadline, "{overruns} overruns, {names:?}");
-            match tokio::time::timeout(Duration::from_secs(1), watch.next()).await {
-                Ok(Ok(Change::LinkUp(one))) => drop(names.insert(one.name)),
-                Ok(Ok(Change::LinkGone { name, .. })) => drop(names.remove(&name)),
-                Ok(Ok(Change::Overrun)) => overruns += 1,
-                Ok(Ok(_)) => {}
-                other => panic!("{overruns} overruns, {names:?}: {other:?}"),
-            }
+    // SAFETY: the handler does nothing.
+    unsafe { libc::signal(libc::SIGUSR1, ignore as *const () as libc::sighandler_t) };
+    // SAFETY: asks for the number of this thread.
+    let thread_id = unsafe { libc::gettid() };
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let pester = std::thread::spawn(move || {
+        let pause = Duration::from_millis(1);
+        while stopped.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            // SAFETY: a signal with a handler, for a thread that waits for this one.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread_id, libc::SIGUSR1) };
         }
     });
-}
-
-#[test]
-fn the_default_route_names_its_interface() {
-    own_namespace();
-    lab::veth();
-    let chosen = interfaces::default_route().unwrap();
-    assert!(chosen.reason.contains("no default route"), "{}", chosen.reason);
-    assert_eq!(chosen.interfaces.len(), 2);
-    run("ip addr add 10.6.0.1/24 dev va");
-    run("ip route add default via 10.6.0.2 dev va");
-    let chosen = interfaces::default_route().unwrap();
-    assert_eq!(chosen.reason, "the default route");
-    assert_eq!(chosen.interfaces, [named("va")]);
-    let (worked, said) = try_run("ip -6 route add default dev vb");
-    if worked {
-        assert_eq!(interfaces::default_route().unwrap().interfaces.len(), 2, "{said}");
-    }
+    let lo = named("lo");
+    let results: Vec<_> = (0..3).map(|_| lab::loader(&tc()).0.attach(&lo).map(drop)).collect();
+    drop(stop);
+    pester.join().unwrap();
+    results.into_iter().for_each(|result| result.unwrap());
 }

@@ -18,6 +18,7 @@ use std::fs;
 use std::path::Path;
 
 use handshake_common::event::{Event, kind};
+use handshake_common::packet::tunnel::Layers;
 use handshake_user::attempt::{Attempt, Observation};
 use handshake_user::output::json;
 use handshake_user::snapshot::AttemptView;
@@ -95,14 +96,19 @@ fn apply(tracker: &mut Tracker, step: &str) {
     let mut words = step.split_whitespace();
     let time = nanos(words.next().expect("a time"));
     match words.next().expect("a sender") {
-        "-" => tracker.expire(time as i64),
+        "-" => _ = tracker.expire(time as i64),
         "loss" => tracker.note_loss(time as i64),
         sender => {
             let flags = words.next().expect("flags");
             let rest = words.collect::<Vec<_>>().join(" ");
             let source = rest.split('@').nth(1).map_or(0, |n| n.trim().parse().expect("a source"));
             let event = event(time, sender, flags, &rest);
-            tracker.observe(&Observation { event, source, frame: 0 });
+            tracker.observe(&Observation {
+                event,
+                source,
+                frame: 0,
+                layers: Layers::NONE,
+            });
         }
     }
 }

@@ -282,7 +282,8 @@ pub fn completed_by_data(lab: &Lab, family: Family) -> Result<SocketAddr> {
     Ok(local)
 }
 
-/// **half-open**: no ACK of the client ever arrives. The client's socket lives for `patience`.
+/// **half-open**: no ACK of the client ever arrives. The client's socket lives for `patience`; the
+/// server repeats its SYN-ACK once, and will do no more in this lab.
 pub fn half_open(lab: &Lab, family: Family, patience: Duration) -> Result<SocketAddr> {
     lab.server.set("net/ipv4/tcp_synack_retries", "1")?;
     let dial = dial(lab, family)?;
@@ -297,7 +298,6 @@ pub fn half_open(lab: &Lab, family: Family, patience: Duration) -> Result<Socket
     let stream = dial.finish(PATIENCE).context("cannot connect")?;
     std::thread::sleep(patience);
     abort_on_close(&stream)?;
-    lab.server.set("net/ipv4/tcp_synack_retries", "5")?;
     Ok(local)
 }
 

@@ -14,31 +14,26 @@ const MAX_GROWTH_PERCENT: u64 = 10;
 /// Program and kernel series, as in `("handshake_xdp", "6.1")`, to verified instructions.
 pub(crate) type Counts = BTreeMap<(String, String), u64>;
 
-const HEADER: &str = "\
-# What the verifier makes of the programs
+/// What stands above the numbers.
+const HEADER: &str = "| program | kernel | verified instructions |\n|---|---|---|\n";
 
-Instructions the kernel's verifier walked through to accept each program, as loaded by the \
-program itself. Made by `cargo xtask vm-test --bless`; `cargo xtask vm-test` fails when a number \
-grew by more than a tenth. The kernel's limit is 1,000,000.
-
-| program | kernel | verified instructions |
-|---|---|---|
-";
-
-/// One program's name and count from a line of `handshake verify`: its first word, and its last
-/// word that is a whole number.
+/// One program's name and count from a line of `handshake verify`, which for a program that the
+/// kernel took is `ok NAME verified=COUNT …`.
 pub(crate) fn parse_line(line: &str) -> Option<(&str, u64)> {
-    let (name, words) = line.split_once(char::is_whitespace)?;
-    let number = |word: &str| word.replace([',', '_'], "").parse().ok();
-    Some((name, words.split_whitespace().rev().find_map(number)?))
+    let mut words = line.strip_prefix("ok ")?.split_whitespace();
+    let name = words.next()?;
+    let count = words.find_map(|word| word.strip_prefix("verified="))?;
+    Some((name, count.parse().ok()?))
 }
 
 /// Compares `counts` with the checked-in table, or makes them the table.
 pub(crate) fn check(counts: &Counts, bless: bool) -> Result<()> {
     let file = file();
     if bless {
-        fs::write(&file, render(counts))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text = replace(&text, counts).context("docs/verifier.md has no table of counts")?;
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         println!("docs/verifier.md now holds {} numbers", counts.len());
         return Ok(());
     }
@@ -69,6 +64,18 @@ fn complaints(table: &Counts, counts: &Counts) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// `text` with the numbers of its table replaced; what people wrote around it stays, and so do the
+/// numbers of kernels that `counts` does not have.
+fn replace(text: &str, counts: &Counts) -> Option<String> {
+    let (before, rest) = text.split_once(HEADER)?;
+    let rows = rest.split_inclusive('\n').take_while(|line| line.starts_with('|'));
+    let after = &rest[rows.map(str::len).sum::<usize>()..];
+    let mut all = parse(text);
+    all.retain(|(_, kernel), _| !counts.keys().any(|(_, blessed)| blessed == kernel));
+    all.extend(counts.clone());
+    Some(format!("{before}{}{after}", render(&all)))
 }
 
 fn render(counts: &Counts) -> String {
@@ -102,6 +109,16 @@ mod tests {
     }
 
     #[test]
+    fn blessing_keeps_the_words_and_the_kernels_not_measured() {
+        let old = counts(&[("tc", "6.1", 1), ("xdp", "6.1", 2), ("xdp", "6.18", 3)]);
+        let text = format!("# Title\n\nBefore.\n\n{}\nAfter.\n", render(&old));
+        let blessed = replace(&text, &counts(&[("xdp", "6.1", 5)])).unwrap();
+        let expected = counts(&[("xdp", "6.1", 5), ("xdp", "6.18", 3)]);
+        assert_eq!(blessed, format!("# Title\n\nBefore.\n\n{}\nAfter.\n", render(&expected)));
+        assert_eq!(replace("no table", &expected), None);
+    }
+
+    #[test]
     fn growth_above_a_tenth_is_a_complaint() {
         let table = counts(&[("xdp", "6.1", 1000)]);
         assert!(complaints(&table, &counts(&[("xdp", "6.1", 1100)])).is_empty());
@@ -112,8 +129,8 @@ mod tests {
 
     #[test]
     fn a_line_of_verify_is_a_name_and_a_number() {
-        assert_eq!(parse_line("xdp  ok  36,127"), Some(("xdp", 36_127)));
-        assert_eq!(parse_line("tc_in: 512 verified instructions"), Some(("tc_in:", 512)));
-        assert_eq!(parse_line("xdp  refused"), None);
+        assert_eq!(parse_line("ok hs_xdp verified=36127 jited=1024"), Some(("hs_xdp", 36_127)));
+        assert_eq!(parse_line("ok hs_xdp verified=unknown jited=1024"), None);
+        assert_eq!(parse_line("failed hs_xdp: invalid argument 22"), None);
     }
 }

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_guest_that_saw_a_handshake_passes() -> Result<()> {
-        let console = "=== verify\nxdp ok 120\ntc ok 90\n=== verify exit 0\n=== watch\n\
+        let console = "=== verify\nok xdp verified=120 jited=9\nok tc verified=90 jited=9\n=== verify exit 0\n=== watch\n\
                        {\"type\":\"attempt\",\"outcome\":\"completed\"}\n=== watch exit 0\n";
         let mut counts = Counts::new();
         check("6.1", &Transcript::parse(console), &mut counts)?;
@@ -99,9 +99,9 @@ mod tests {
     fn a_guest_that_went_silent_fails() {
         let mut counts = Counts::new();
         assert!(check("6.1", &Transcript::parse(""), &mut counts).is_err());
-        let refused = "=== verify\nxdp ok 120\n=== verify exit 1\n";
+        let refused = "=== verify\nok xdp verified=120 jited=9\n=== verify exit 1\n";
         assert!(check("6.1", &Transcript::parse(refused), &mut counts).is_err());
-        let blind = "=== verify\nxdp ok 120\n=== verify exit 0\n=== watch\n=== watch exit 0\n";
+        let blind = "=== verify\nok xdp verified=120 jited=9\n=== verify exit 0\n=== watch\n=== watch exit 0\n";
         assert!(check("6.1", &Transcript::parse(blind), &mut counts).is_err());
     }
 }

@@ -3,11 +3,22 @@
 use super::{Frame, Malformed, NotOurs, Parsed, whole};
 
 /// EtherType values, host order.
-mod ether_type {
-    pub(super) const IPV4: u16 = 0x0800;
-    pub(super) const IPV6: u16 = 0x86dd;
-    pub(super) const VLANS: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
+pub(super) mod ether_type {
+    /// Up to here the field is the length of an 802.3 frame, and LLC follows.
+    pub(in crate::packet) const MAX_LENGTH: u16 = 1500;
+    pub(in crate::packet) const IPV4: u16 = 0x0800;
+    pub(in crate::packet) const ERSPAN_III: u16 = 0x22eb;
+    pub(in crate::packet) const BRIDGED: u16 = 0x6558;
+    pub(in crate::packet) const IPV6: u16 = 0x86dd;
+    pub(in crate::packet) const PPP: u16 = 0x880b;
+    pub(in crate::packet) const MPLS: u16 = 0x8847;
+    pub(in crate::packet) const MPLS_UPSTREAM: u16 = 0x8848;
+    pub(in crate::packet) const PPPOE_SESSION: u16 = 0x8864;
+    pub(in crate::packet) const ERSPAN: u16 = 0x88be;
 }
+
+/// EtherTypes of VLAN tags.
+pub(super) const VLANS: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
 
 mod field {
     pub(super) const ETHER_TYPE: usize = 12;
@@ -37,6 +48,28 @@ pub enum Link {
     Sll,
     /// Linux cooked capture v2 (276).
     Sll2,
+    /// PPP, with or without its HDLC-like framing (9, 50); from here on only [`super::tunnel`]
+    /// decodes.
+    Ppp,
+    /// PPPoE session (51).
+    Pppoe,
+    /// Cisco HDLC (104).
+    CiscoHdlc,
+    /// 802.11 behind one of several headers (105, 119, 127, 163, 192).
+    Wlan(WlanHeader),
+}
+
+/// What a driver put before an 802.11 frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WlanHeader {
+    /// Nothing (105).
+    None,
+    /// Prism (119) or AVS (163); both are found under either number.
+    PrismOrAvs,
+    /// Radiotap (127).
+    Radiotap,
+    /// Per-packet information (192).
+    Ppi,
 }
 
 impl Link {
@@ -46,8 +79,15 @@ impl Link {
         match link_type {
             0 | 108 => Some(Self::Null),
             1 => Some(Self::Ethernet),
+            9 | 50 => Some(Self::Ppp),
             12 | 14 | 101 | 228 | 229 => Some(Self::Ip),
+            51 => Some(Self::Pppoe),
+            104 => Some(Self::CiscoHdlc),
+            105 => Some(Self::Wlan(WlanHeader::None)),
             113 => Some(Self::Sll),
+            119 | 163 => Some(Self::Wlan(WlanHeader::PrismOrAvs)),
+            127 => Some(Self::Wlan(WlanHeader::Radiotap)),
+            192 => Some(Self::Wlan(WlanHeader::Ppi)),
             276 => Some(Self::Sll2),
             _ => None,
         }
@@ -75,6 +115,9 @@ pub(super) fn parse<F: Frame>(frame: &F, link: Link) -> Result<Network, Parsed> 
         Link::Null => null(frame),
         Link::Sll => tagged(frame, field::SLL_PROTOCOL, field::SLL_LEN),
         Link::Sll2 => tagged(frame, field::SLL2_PROTOCOL, field::SLL2_LEN),
+        Link::Ppp | Link::Pppoe | Link::CiscoHdlc | Link::Wlan(_) => {
+            Err(Parsed::NotOurs(NotOurs::NotIp))
+        }
     }
 }
 
@@ -86,7 +129,7 @@ fn tagged<F: Frame>(frame: &F, type_offset: usize, offset: usize) -> Result<Netw
     let mut vlan = [0; 2];
     let mut vlan_count = 0u8;
     for _ in 0..MAX_VLAN_TAGS {
-        let [a, b, c, d] = ether_type::VLANS;
+        let [a, b, c, d] = VLANS;
         if ether_type != a && ether_type != b && ether_type != c && ether_type != d {
             break;
         }

@@ -1,6 +1,6 @@
 //! ICMP errors (RFC 792, RFC 4443) that end an attempt, and the TCP header they quote.
 
-use super::{Frame, IpHeader, Located, Malformed, NotOurs, Parsed, IcmpError, ip, protocol, whole};
+use super::{Frame, IcmpError, IpHeader, Located, Malformed, NotOurs, Parsed, ip, protocol, whole};
 use crate::flow::{Flow, Keys};
 
 mod field {

@@ -132,8 +132,13 @@ impl View {
             if self.format == Format::Json {
                 let Loss { reason, count } = *loss;
                 let time = self.now();
-                let _ =
-                    self.out.json(&LossRecord { kind: "loss", schema: SCHEMA, time, reason, count })?;
+                let _ = self.out.json(&LossRecord {
+                    kind: "loss",
+                    schema: SCHEMA,
+                    time,
+                    reason,
+                    count,
+                })?;
                 let _ = self.out.flush()?;
             }
             let what = "attempts open now are uncertain, their silence is not reported as failure";

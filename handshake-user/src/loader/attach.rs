@@ -4,19 +4,23 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::Ebpf;
 use aya::programs::{Program, ProgramError, SchedClassifier, Xdp};
 use handshake_common::abi::{Hook, name};
 
-use super::bpf::{self, Target};
+use super::bpf::{Link, Target};
 use super::clsact::{self, Direction, Filter, FilterError, Qdisc};
 use super::error::{AttachError, LoadError};
 use super::plan::{self, Ingress};
 use super::privilege::Privilege;
+use super::signals::SignalsWait;
 use super::{Options, TcChoice};
 use crate::interfaces::{self, Interface, LinkKind};
+
+/// How often a program is loaded at most if the verifier is interrupted all the same.
+const LOAD_TRIES: usize = 5;
 
 /// The way a program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,14 +103,14 @@ pub struct Health {
 /// What keeps a program attached.
 #[derive(Debug)]
 enum Held {
-    Link(OwnedFd),
+    Link(Link),
     Filter(Filter),
 }
 
 impl Held {
     fn state(&self) -> State {
         let attached = match self {
-            Self::Link(link) => bpf::link_interface(link.as_fd()).is_ok_and(|index| index != 0),
+            Self::Link(link) => link.interface().is_ok_and(|index| index != 0),
             Self::Filter(filter) => filter.is_attached(),
         };
         if attached { State::Attached } else { State::Detached }
@@ -204,7 +208,7 @@ impl Place<'_> {
             LoadError::Rejected { reason, .. } => XdpRefusal::TryTc(reason),
             error => XdpRefusal::Final(error.into()),
         })?;
-        match bpf::create_link(program, self.interface.index, target) {
+        match Link::create(program, self.interface.index, target) {
             Ok(link) => Ok(Held::Link(link)),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 let privilege = Privilege::explain("attach an XDP program");
@@ -216,9 +220,9 @@ impl Place<'_> {
 
     /// The kernel's answer in words, with the remedy where there is one.
     fn why_no_xdp(&self, error: &io::Error) -> String {
-        let name = &self.interface.name;
+        let name = self.interface.name.escape_debug();
         let driver = self.interface.driver.as_deref().or(self.interface.kind.as_deref());
-        let driver = driver.unwrap_or(name);
+        let driver = driver.unwrap_or("the driver");
         match error.raw_os_error() {
             Some(libc::EBUSY | libc::EEXIST) => self.holder(),
             Some(libc::EOPNOTSUPP) => format!("{driver} has no XDP in this mode or configuration"),
@@ -253,7 +257,7 @@ impl Place<'_> {
         };
         let program = program_fd(self.ebpf, name)?;
         if self.options.tc == TcChoice::Auto {
-            match bpf::create_link(program, self.interface.index, target) {
+            match Link::create(program, self.interface.index, target) {
                 Ok(link) => return Ok((How::Tcx, Held::Link(link))),
                 // No TCX: before 6.6, or built without it.
                 Err(error)
@@ -283,14 +287,29 @@ pub(super) fn program_fd<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<BorrowedF
     let program = ebpf.program_mut(name).ok_or_else(missing)?;
     let failed = |error: ProgramError| LoadError::from_program(name, &error);
     if program.fd().is_err() {
-        match program {
+        load(program).map_err(failed)?;
+    }
+    program.fd().map(AsFd::as_fd).map_err(failed)
+}
+
+/// Loads a program. A signal makes the verifier give up with EAGAIN, and aya does not try again:
+/// signals wait until it is done (at most about a second).
+fn load(program: &mut Program) -> Result<(), ProgramError> {
+    let _quiet = SignalsWait::new();
+    let mut tries = 0;
+    loop {
+        let result = match program {
             Program::Xdp(program) => Xdp::load(program),
             Program::SchedClassifier(program) => SchedClassifier::load(program),
             _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        tries += 1;
+        match result {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) && tries < LOAD_TRIES => {}
+            result => return result,
         }
-        .map_err(failed)?;
     }
-    program.fd().map(AsFd::as_fd).map_err(failed)
 }
 
 fn no_filter(interface: &Interface, direction: Direction, error: FilterError) -> AttachError {

@@ -1,4 +1,4 @@
-//! The three `bpf(2)` commands that aya does not give us as we need them.
+//! The four `bpf(2)` commands that aya does not give us as we need them.
 //!
 //! Links: aya 0.14 falls back to netlink when the kernel answers EINVAL to an XDP link, and such
 //! an attachment survives SIGKILL; it also hides the interface of a link, by which a link that
@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 const MAP_CREATE: i64 = 0;
 const OBJ_GET_INFO_BY_FD: i64 = 15;
 const LINK_CREATE: i64 = 28;
+const LINK_DETACH: i64 = 34;
 /// `BPF_MAP_TYPE_RINGBUF`, kernel 5.8.
 const MAP_TYPE_RINGBUF: u32 = 27;
 /// `BPF_F_BEFORE`: with no program named, before all others.
@@ -88,33 +89,44 @@ struct LinkInfo {
     attach_type: u32,
 }
 
-/// Attaches a program by a link: it detaches when the last descriptor of it closes, so also when
-/// the process is killed.
-pub(super) fn create_link(
-    program: BorrowedFd<'_>,
-    index: u32,
-    target: Target,
-) -> io::Result<OwnedFd> {
-    let (attach_type, flags) = target.encode();
-    let prog_fd = program.as_raw_fd() as u32;
-    let target_ifindex = index;
-    let mut attr =
-        LinkCreate { prog_fd, target_ifindex, attach_type, flags, ..LinkCreate::default() };
-    // SAFETY: `attr` is what LINK_CREATE expects, and the result is a descriptor of ours.
-    unsafe { call(LINK_CREATE, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd)) }
+/// A program attached by a link: it detaches when this is dropped, and when the process dies.
+#[derive(Debug)]
+pub(super) struct Link(OwnedFd);
+
+impl Link {
+    /// Attaches `program` to the interface with this index.
+    pub(super) fn create(program: BorrowedFd<'_>, index: u32, target: Target) -> io::Result<Self> {
+        let (attach_type, flags) = target.encode();
+        let prog_fd = program.as_raw_fd() as u32;
+        let target_ifindex = index;
+        let mut attr =
+            LinkCreate { prog_fd, target_ifindex, attach_type, flags, ..LinkCreate::default() };
+        // SAFETY: `attr` is what LINK_CREATE expects, and the result is a descriptor of ours.
+        unsafe { call(LINK_CREATE, &mut attr).map(|fd| Self(OwnedFd::from_raw_fd(fd))) }
+    }
+
+    /// The interface it is attached to; 0 if that is gone or somebody detached the link.
+    pub(super) fn interface(&self) -> io::Result<u32> {
+        let mut info = LinkInfo::default();
+        let mut attr = GetInfo {
+            bpf_fd: self.0.as_raw_fd() as u32,
+            info_len: size_of::<LinkInfo>() as u32,
+            info: (&raw mut info) as u64,
+        };
+        // SAFETY: the kernel writes at most `info_len` bytes into `info`, which is that long.
+        unsafe { call(OBJ_GET_INFO_BY_FD, &mut attr)? };
+        Ok(info.ifindex)
+    }
 }
 
-/// The interface a link is attached to; 0 if the interface is gone or somebody detached the link.
-pub(super) fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
-    let mut info = LinkInfo::default();
-    let mut attr = GetInfo {
-        bpf_fd: link.as_raw_fd() as u32,
-        info_len: size_of::<LinkInfo>() as u32,
-        info: (&raw mut info) as u64,
-    };
-    // SAFETY: the kernel writes at most `info_len` bytes into `info`, which is that long.
-    unsafe { call(OBJ_GET_INFO_BY_FD, &mut attr)? };
-    Ok(info.ifindex)
+impl Drop for Link {
+    /// Closing would do, unless a child process is between fork and exec: it holds the descriptor
+    /// a moment longer.
+    fn drop(&mut self) {
+        let mut attr = self.0.as_raw_fd() as u32;
+        // SAFETY: LINK_DETACH takes a descriptor. It fails if nothing is attached any more.
+        drop(unsafe { call(LINK_DETACH, &mut attr) });
+    }
 }
 
 /// Makes a ring buffer of `bytes` (a power of two and a multiple of the page size).

@@ -204,7 +204,8 @@ pub enum AttachError {
     /// An `ingress` qdisc is where `clsact` should be.
     #[error(
         "{name:?} has an `ingress` qdisc, which has no egress hook, and this kernel has no TCX; \
-         if nothing else needs it: `sudo tc qdisc replace dev {name} clsact`"
+         if nothing else needs it: `sudo tc qdisc replace dev {} clsact`",
+        .name.escape_debug()
     )]
     IngressQdisc {
         /// The interface's name.

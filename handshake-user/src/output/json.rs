@@ -2,6 +2,7 @@
 
 use handshake_common::options::Mptcp;
 use handshake_common::packet::tcp::Flags;
+use handshake_common::packet::tunnel::Layer;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -250,8 +251,8 @@ pub fn seconds(ns: Nanos) -> String {
 /// The record of an ended attempt.
 #[must_use]
 pub fn attempt(view: &AttemptView<'_>) -> AttemptRecord {
-    let Attempt { key, vlan, vlan_count, .. } = view.attempt;
     let a = view.attempt;
+    let key = &a.key;
     let at = |time: Nanos| seconds(time.saturating_add(view.to_wall));
     let (client, server) = (key.client_addr(), key.server_addr());
     let live = view.place.is_some();
@@ -298,16 +299,21 @@ pub fn attempt(view: &AttemptView<'_>) -> AttemptRecord {
         }),
         simultaneous: a.simultaneous,
         isn_repeat: a.isn_repeat,
-        encap: vlan[..usize::from(*vlan_count).min(vlan.len())]
-            .iter()
-            .map(|id| format!("vlan:{id}"))
-            .collect(),
+        encap: encap(a),
         frames: (!live).then(|| frames(&a.frames)),
         iface: view.place.map(|place| place.interface.to_owned()),
         hook: view.place.map(|place| place.hook),
         role: view.place.map(|place| place.role),
         uncertain: live.then_some(a.uncertain),
     }
+}
+
+fn encap(attempt: &Attempt) -> Vec<String> {
+    if let Some(layers) = &attempt.layers {
+        return layers.iter().map(|layer| layer.to_string()).collect();
+    }
+    let count = usize::from(attempt.vlan_count);
+    attempt.vlan.iter().take(count).map(|id| Layer::Vlan(*id).to_string()).collect()
 }
 
 fn frames(frames: &Frames) -> FramesRecord {

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::attempt::Nanos;
-use crate::output::lines::duration;
 use crate::outcome::Outcome;
+use crate::output::lines::duration;
 use crate::snapshot::{Latencies, Percentiles, Summary};
 
 /// Displays a summary as text of several lines.
@@ -80,17 +80,16 @@ fn list<'a>(
 
 fn events(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
     let e = &s.events;
-    let balance = if e.offered == e.delivered + e.lost { "=" } else { "≠ (a bug: please report)" };
+    let balance =
+        if e.offered == e.delivered + e.lost { "=" } else { "≠ (a bug: please report)" };
     write!(
         f,
         "events: {} offered {balance} {} delivered + {} lost",
         e.offered, e.delivered, e.lost
     )?;
-    for (count, what) in [
-        (e.filtered, "outside the filter"),
-        (e.late, "late"),
-        (e.undecodable, "undecodable"),
-    ] {
+    for (count, what) in
+        [(e.filtered, "outside the filter"), (e.late, "late"), (e.undecodable, "undecodable")]
+    {
         if count > 0 {
             write!(f, "; {count} {what}")?;
         }

@@ -7,12 +7,13 @@
 //! and then hands over the [`Observation`].
 
 use handshake_common::abi::{COUNTERS, Counter, PACKET_CLASSES};
-use handshake_common::event::Event;
+use handshake_common::event::{Event, kind};
 use handshake_common::filter::{MemoryBucket, bucket_index};
 use handshake_common::flow::Keys;
 use handshake_common::observe::{Sink, What, observe};
 use handshake_common::packet::SliceFrame;
 use handshake_common::packet::ethernet::Link;
+use handshake_common::packet::tunnel::{self, Layers};
 
 use crate::attempt::{Observation, SourceId};
 use crate::capture::Record;
@@ -67,7 +68,13 @@ impl Replay {
             event: None,
         };
         observe(&frame, link, &KEYS, &mut step);
-        step.event.map(|event| Observation { event, source: SOURCE, frame: record.number })
+        step.event.map(|event| {
+            let layers = match event.kind {
+                kind::SYN | kind::SYN_ACK => tunnel::layers(&frame, link),
+                _ => Layers::NONE,
+            };
+            Observation { event, source: SOURCE, frame: record.number, layers }
+        })
     }
 
     /// All counters, in the order of [`Counter`].
@@ -104,6 +111,8 @@ struct Step<'a> {
 }
 
 impl Sink<SliceFrame<'_>> for Step<'_> {
+    const DECAP: bool = true;
+
     type Bucket<'a>
         = &'a mut MemoryBucket
     where

@@ -6,8 +6,11 @@
 use handshake_common::event::Event;
 use handshake_common::filter::WINDOW;
 use handshake_common::packet::tcp::Flags;
+use handshake_common::packet::tunnel::Layers;
 
-use crate::attempt::{Attempt, Frames, IcmpEnd, Key, Nanos, Observation, Opening, SourceId, ip_addr};
+use crate::attempt::{
+    Attempt, Frames, IcmpEnd, Key, Nanos, Observation, Opening, SourceId, ip_addr,
+};
 use crate::outcome::{EndedBy, Outcome, Side};
 
 /// Distinct server ISNs remembered for one attempt; the rest is counted only.
@@ -76,6 +79,7 @@ pub(super) struct Open {
     isn_repeat: bool,
     vlan: [u16; 2],
     vlan_count: u8,
+    layers: Option<Box<Layers>>,
     first_frame: u64,
     syn_frame: u64,
 }
@@ -147,6 +151,7 @@ impl Open {
             isn_repeat: false,
             vlan: seen.event.vlan,
             vlan_count: seen.event.vlan_count,
+            layers: (!seen.layers.is_empty()).then(|| Box::new(seen.layers)),
             first_frame: seen.frame,
             syn_frame: 0,
         }
@@ -385,9 +390,7 @@ impl Open {
             }
         }
         let most = self.answers.iter().map(taken).max().unwrap_or(0).max(self.syn_payload);
-        event.payload_len > 0
-            || Flags(event.tcp_flags).has(Flags::FIN)
-            || d(event.ack, next) > most
+        event.payload_len > 0 || Flags(event.tcp_flags).has(Flags::FIN) || d(event.ack, next) > most
     }
 
     fn both_acknowledged(&self, seen: &Observation) -> Option<End> {
@@ -485,7 +488,8 @@ impl Open {
 
     /// Section 9: when it times out.
     pub(super) fn deadline(&self, timeout: Nanos) -> Nanos {
-        let last = [self.syn_last, self.peer_syn_last, self.synack_last].into_iter().flatten().max();
+        let last =
+            [self.syn_last, self.peer_syn_last, self.synack_last].into_iter().flatten().max();
         let gap = self.syn_gap.max(self.synack_gap).max(0);
         let wait = timeout.max(gap.saturating_mul(5) / 2);
         last.unwrap_or(self.first).saturating_add(wait)
@@ -493,9 +497,10 @@ impl Open {
 
     /// What it is if it gets no further (section 9).
     pub(super) fn unanswered(&self) -> Outcome {
-        let acked = self.crossing.as_ref().is_some_and(|crossing| {
-            crossing.client_syn_acked.is_some() || crossing.peer_syn_acked
-        });
+        let acked = self
+            .crossing
+            .as_ref()
+            .is_some_and(|crossing| crossing.client_syn_acked.is_some() || crossing.peer_syn_acked);
         if acked || !self.answers.is_empty() { Outcome::HalfOpen } else { Outcome::NoAnswer }
     }
 
@@ -566,6 +571,7 @@ impl Open {
             uncertain,
             vlan: self.vlan,
             vlan_count: self.vlan_count,
+            layers: self.layers,
             frames: Frames {
                 first: self.first_frame,
                 syn: self.syn_frame,

@@ -15,6 +15,15 @@ use super::state::Open;
 /// A bucket of deadlines spans 2^24 ns, about 17 ms.
 const BUCKET_BITS: u32 = 24;
 
+/// How much a search for what is due may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Everything.
+    All,
+    /// At most so many attempts.
+    Some(usize),
+}
+
 /// A slot and the generation of the attempt in it; stale once the attempt has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Handle {
@@ -218,16 +227,31 @@ impl Table {
         self.wheel.first_key_value().map(|(bucket, _)| bucket << BUCKET_BITS)
     }
 
-    /// Keys of open attempts that are due before `now`. With `exact`, every one of them; without,
-    /// those in buckets that have passed completely.
-    pub(super) fn due(&mut self, now: Nanos, timeout: Nanos, exact: bool, due: &mut Vec<Key>) {
+    /// Has a whole bucket of deadlines passed?
+    pub(super) fn has_passed(&self, now: Nanos) -> bool {
         let current = now >> BUCKET_BITS;
-        while let Some(entry) = self.wheel.first_entry() {
+        self.wheel.first_key_value().is_some_and(|(bucket, _)| *bucket < current)
+    }
+
+    /// Keys of open attempts that are due before `now`: with `Reach::All` every one of them, with
+    /// `Reach::Some` at most so many (and a bucket's rest stays for the next call), all from buckets
+    /// that have passed completely.
+    pub(super) fn due(&mut self, now: Nanos, timeout: Nanos, reach: Reach, due: &mut Vec<Key>) {
+        let current = now >> BUCKET_BITS;
+        let mut left = match reach {
+            Reach::All => usize::MAX,
+            Reach::Some(limit) => limit,
+        };
+        while left > 0
+            && let Some(mut entry) = self.wheel.first_entry()
+        {
             let bucket = *entry.key();
-            if bucket > current || (bucket == current && !exact) {
+            if bucket > current || (bucket == current && reach != Reach::All) {
                 break;
             }
-            let handles = entry.remove();
+            let keep = entry.get().len().saturating_sub(left);
+            let handles = if keep == 0 { entry.remove() } else { entry.get_mut().split_off(keep) };
+            left -= handles.len();
             let mut waiting = Vec::new();
             for handle in handles {
                 let Some(open) = &self.slots[handle.slot as usize] else { continue };

@@ -3,6 +3,8 @@
 //! Namespaces are made with `unshare` and live as long as their threads: nothing to clean up, also
 //! if a test panics or is killed.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -51,7 +53,7 @@ pub(crate) fn try_run(line: &str) -> (bool, String) {
 /// Another namespace, which runs what it is given.
 pub(crate) struct Peer {
     work: mpsc::Sender<Box<dyn FnOnce() + Send>>,
-    thread_id: i32,
+    pub(crate) thread_id: i32,
 }
 
 impl Peer {
@@ -97,6 +99,35 @@ pub(crate) fn veth() -> Interface {
     run("ip link set va up");
     run("ip link set vb up");
     named("va")
+}
+
+/// Makes a tun interface, up, with 10.8.0.1/24; what is written to the file arrives there.
+pub(crate) fn tun(name: &str) -> (Interface, File) {
+    run(&format!("ip tuntap add dev {name} mode tun"));
+    run(&format!("ip addr add 10.8.0.1/24 dev {name}"));
+    run(&format!("ip link set {name} up"));
+    let file = File::options().read(true).write(true).open("/dev/net/tun").expect("a tun device");
+    // SAFETY: all zeroes are a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as i16;
+    // SAFETY: `request` is what this ioctl expects.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    (named(name), file)
+}
+
+/// A SYN from 10.8.0.2:4242 to 10.8.0.1:80 without Ethernet header; checksums are not filled in.
+pub(crate) const SYN: [u8; 40] = [
+    0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6, 0, 0, 10, 8, 0, 2, 10, 8, 0, 1, // IPv4
+    0x10, 0x92, 0, 80, 0, 0, 0, 7, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0, // TCP
+];
+
+/// Number of open files of this process.
+pub(crate) fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("proc").count()
 }
 
 /// An interface of this namespace.

@@ -9,7 +9,7 @@ use crate::corpus::Case;
 use crate::product::Run;
 
 /// Fields that identify or illustrate: not compared.
-const NOT_COMPARED: [&str; 3] = ["id", "frames", "encap"];
+const NOT_COMPARED: [&str; 2] = ["id", "frames"];
 /// Classes of TCP segments.
 const TCP: [&str; 7] =
     ["syn", "synack", "handshake-ack", "rst", "ack-other", "rst-other", "ignored"];

@@ -10,7 +10,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tier {
     Core,
-    /// Tunnels and link types that we do not decode.
+    /// Tunnels and link types that only replay decodes.
     Extended,
     /// No capture, or a damaged one.
     BadInput,

@@ -7,7 +7,7 @@ use handshake_common::event::{Event, kind};
 use handshake_common::filter::{Class, classify};
 use handshake_common::flow::Keys;
 use handshake_common::packet::ethernet::Link;
-use handshake_common::packet::{Parsed, SliceFrame, parse};
+use handshake_common::packet::{Parsed, SliceFrame, tunnel};
 use handshake_user::attempt::{Attempt, Nanos, Observation};
 use handshake_user::capture::{CaptureReader, Record};
 use handshake_user::cli::{ReplayArgs, ReplayFormat};
@@ -75,7 +75,7 @@ fn everything(record: &Record<'_>) -> Option<Observation> {
     let link = Link::of_capture(record.link_type)?;
     let frame = SliceFrame::new(record.bytes, record.wire_len);
     let mut event = Event { time_ns: record.time_ns.cast_unsigned(), ..Event::ZERO };
-    match parse(&frame, link, &Keys { low: 1, high: 2 }) {
+    match tunnel::parse(&frame, link, &Keys { low: 1, high: 2 }) {
         Parsed::Segment(segment) => {
             let kind = match classify(segment.tcp.flags) {
                 Class::Syn => kind::SYN,
@@ -89,7 +89,8 @@ fn everything(record: &Record<'_>) -> Option<Observation> {
         Parsed::IcmpError(error) => event.fill_icmp(&frame, &error),
         Parsed::NotOurs(_) | Parsed::Malformed(_) => return None,
     }
-    Some(Observation { event, source: 0, frame: record.number })
+    let layers = tunnel::layers(&frame, link);
+    Some(Observation { event, source: 0, frame: record.number, layers })
 }
 
 fn track(capture: &[u8], mut feed: impl FnMut(&Record<'_>) -> Option<Observation>) -> Run {

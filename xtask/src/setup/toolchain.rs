@@ -46,9 +46,12 @@ impl Compiler {
                 command
             }
             Self::Prebuilt { rustc, cargo } => {
-                let mut command = foreign_toolchain(cargo);
+                // Cargo alone would find rustup's clippy first, in `PATH` or beside itself.
+                let program = if verb == "clippy" { "cargo-clippy" } else { "cargo" };
+                let mut command = foreign_toolchain(cargo.with_file_name(program));
+                command.arg(verb).env("CARGO", cargo).env("RUSTC", rustc);
                 // aya-ebpf uses an unstable feature on the BPF target.
-                command.arg(verb).env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
+                command.env("RUSTC_BOOTSTRAP", "1");
                 command
             }
         };

@@ -34,7 +34,7 @@ echo "=== verify"
 /handshake verify
 echo "=== verify exit $?"
 echo "=== watch"
-/handshake watch -i lo --format json --duration 3s >/watch.json 2>/watch.words &
+timeout -s KILL 40 /handshake watch -i lo --format json --duration 3s >/watch.json 2>/watch.words &
 watcher=$!
 tries=0
 until grep -q '"start"' /watch.json; do
