@@ -4,16 +4,19 @@
 
 use handshake_common::abi::{Counter, EVENT_CLASSES, PACKET_CLASSES};
 use handshake_common::event::{Event, kind};
+use handshake_common::filter::{Class, classify};
 use handshake_common::flow::Keys;
 use handshake_common::options::Options;
 use handshake_common::packet::ethernet::Link;
-use handshake_common::packet::{IcmpError, Parsed, Segment, SliceFrame, parse};
+use handshake_common::packet::{IcmpError, NotOurs, Parsed, Segment, SliceFrame, parse, tunnel};
+use handshake_common::quick::{self, Quick};
 use handshake_user::capture::Record;
 use handshake_user::source::replay::Replay;
 
 const KEYS: Keys = Keys { low: 1, high: 2 };
-/// One of each: Ethernet, raw IP, NULL, SLL, SLL2.
-const LINK_TYPES: [u32; 5] = [1, 101, 0, 113, 276];
+/// One of each: Ethernet, raw IP, NULL, SLL, SLL2; PPP, PPPoE, Cisco HDLC, 802.11 and the headers
+/// of its drivers.
+const LINK_TYPES: [u32; 12] = [1, 101, 0, 113, 276, 9, 51, 104, 105, 119, 127, 192];
 
 /// Parses the frame, and lets a table of one bucket see it thrice.
 pub fn run(data: &[u8]) {
@@ -22,12 +25,28 @@ pub fn run(data: &[u8]) {
     let link = Link::of_capture(link_type).expect("a link type we decode");
     let wire_len = bytes.len() + usize::from(*cut);
     let frame = SliceFrame::new(bytes, wire_len);
-    match parse(&frame, link, &KEYS) {
-        Parsed::Segment(segment) => check_segment(&frame, bytes, &segment),
-        Parsed::IcmpError(error) => check_icmp(&frame, bytes, &error),
-        Parsed::NotOurs(_) | Parsed::Malformed(_) => {}
+    let plain = parse(&frame, link, &KEYS);
+    check_quick(&frame, link, &plain);
+    for parsed in [plain, tunnel::parse(&frame, link, &KEYS)] {
+        match parsed {
+            Parsed::Segment(segment) => check_segment(&frame, bytes, &segment),
+            Parsed::IcmpError(error) => check_icmp(&frame, bytes, &error),
+            Parsed::NotOurs(_) | Parsed::Malformed(_) => {}
+        }
     }
     check_filter(&Record { number: 1, time_ns: -1, link_type, bytes, wire_len });
+}
+
+/// What the quick look is sure of, the whole parser finds too.
+fn check_quick(frame: &SliceFrame<'_>, link: Link, plain: &Parsed) {
+    match (quick::look(frame, link, &KEYS), plain) {
+        (Quick::Unsure, _) | (Quick::NotTcp, Parsed::NotOurs(NotOurs::NotTcp)) => {}
+        (Quick::Ack(fingerprint), Parsed::Segment(segment)) => {
+            assert_eq!(fingerprint, segment.flow.fingerprint());
+            assert_eq!(classify(segment.tcp.flags), Class::Ack);
+        }
+        (quick, plain) => panic!("{quick:?} at a quick look, {plain:?} at a long one"),
+    }
 }
 
 fn check_segment(frame: &SliceFrame<'_>, bytes: &[u8], segment: &Segment) {

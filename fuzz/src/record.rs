@@ -1,6 +1,7 @@
 //! A record of a ring: decoded or refused, and what was decoded encodes to the same bytes.
 
 use handshake_common::event::{EVENT_LEN, Event, kind};
+use handshake_common::packet::tunnel::Layers;
 use handshake_user::attempt::{Key, Observation, Opening};
 use handshake_user::tracker::{Config, Tracker};
 
@@ -15,7 +16,8 @@ pub fn run(data: &[u8]) {
     assert_eq!(key.reversed().reversed(), key);
     std::hint::black_box((key.client_addr(), key.server_addr()));
     let mut tracker = Tracker::new(Config { timeout: 1, linger: 1, max_attempts: 1 });
-    tracker.observe(&Observation { event, source: 0, frame: 0 });
+    let layers = Layers::NONE;
+    tracker.observe(&Observation { event, source: 0, frame: 0, layers });
     tracker.finish();
     let started = tracker.stats().started;
     assert_eq!(started, tracker.drain().count() as u64);

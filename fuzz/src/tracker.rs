@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use arbitrary::{Arbitrary, Unstructured};
 use handshake_common::event::{Event, kind};
 use handshake_common::packet::tcp::Flags;
+use handshake_common::packet::tunnel::Layers;
 use handshake_user::attempt::{Attempt, Key, Observation};
 use handshake_user::tracker::{Config, Tracker};
 
@@ -168,17 +169,27 @@ pub fn check(conversation: &Conversation) -> Vec<Attempt> {
             Wait::At(time) => time,
         };
         match step.what {
-            What::Expire => ledger.tracker.expire(now),
+            What::Expire => _ = ledger.tracker.expire(now),
             What::Loss => ledger.tracker.note_loss(now),
             What::Packet(packet) => ledger.tracker.observe(&Observation {
                 event: packet.event(now),
                 source: packet.source.into(),
                 frame: number,
+                layers: Layers::NONE,
             }),
         }
         ledger.balance();
     }
-    ledger.close()
+    ledger.close().attempts
+}
+
+/// What the books say at the end.
+#[derive(Debug)]
+pub struct Closed {
+    /// In order of their beginning.
+    pub attempts: Vec<Attempt>,
+    /// Two hosts had attempts both ways with the same ports.
+    pub crossed: bool,
 }
 
 /// A second set of books.
@@ -225,22 +236,24 @@ impl Ledger {
 
     /// The end of the input: every attempt has ended once, and no two of a key overlapped.
     #[must_use]
-    pub fn close(mut self) -> Vec<Attempt> {
+    pub fn close(mut self) -> Closed {
         self.tracker.finish();
         self.balance();
         assert_eq!(self.tracker.open(), 0);
         let mut ids: Vec<_> = self.ended.iter().map(|(_, attempt)| attempt.id).collect();
         ids.sort_unstable();
         assert!(ids.into_iter().eq(1..=self.began.len() as u64), "each attempt ends once");
+        self.ended.sort_by_key(|(_, attempt)| attempt.id);
         let mut last_end: HashMap<Key, usize> = HashMap::new();
-        let mut attempts = self.ended;
-        attempts.sort_by_key(|(_, attempt)| attempt.id);
-        for (end, attempt) in &attempts {
+        let mut crossed = false;
+        for (end, attempt) in &self.ended {
             let began = self.began[attempt.id as usize - 1];
+            crossed |= last_end.contains_key(&attempt.key.reversed());
             if let Some(before) = last_end.insert(attempt.key, *end) {
                 assert!(before <= began, "two open attempts of one key: {attempt:?}");
             }
         }
-        attempts.into_iter().map(|(_, attempt)| attempt).collect()
+        let attempts = self.ended.into_iter().map(|(_, attempt)| attempt).collect();
+        Closed { attempts, crossed }
     }
 }

@@ -14,7 +14,7 @@ mod table;
 
 use handshake_common::event::kind;
 
-use crate::attempt::{Attempt, Key, Nanos, Observation, SourceId};
+use crate::attempt::{Attempt, Key, Nanos, Observation};
 use crate::outcome::{EndedBy, Outcome, Side};
 use state::{End, Open};
 use table::{Reach, Remembered, Table};

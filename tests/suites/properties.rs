@@ -11,11 +11,12 @@ mod tracker;
 use std::collections::HashSet;
 
 use handshake_common::event::kind;
+use handshake_common::packet::tunnel::Layers;
 use handshake_tests::random::Random;
-use handshake_user::attempt::{Attempt, Observation};
+use handshake_user::attempt::Observation;
 use handshake_user::outcome::Outcome;
 use handshake_user::tracker::{Config, Stats};
-use tracker::{Conversation, Ledger, Number, Packet, Step, Wait, What, check};
+use tracker::{Closed, Conversation, Ledger, Number, Packet, Step, Wait, What, check};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -29,12 +30,11 @@ fn number(random: &mut Random) -> Number {
     }
 }
 
-fn packet(random: &mut Random, flows: usize) -> Packet {
+fn packet(random: &mut Random, flows: usize, order: usize) -> Packet {
     let kind = random.of(&[0, 0, 0, 1, 1, 2, 2, 3, 4]);
-    // SYNs come from A, SYN-ACKs from B, mostly.
     let from_a = match kind {
-        0 => random.below(6) > 0,
-        1 => random.below(6) == 0,
+        0 => random.below(order) > 0,
+        1 => random.below(order) == 0,
         _ => random.below(2) == 0,
     };
     Packet {
@@ -49,7 +49,8 @@ fn packet(random: &mut Random, flows: usize) -> Packet {
     }
 }
 
-fn conversation(seed: u64) -> Conversation {
+/// The conversation of a seed. SYNs come from A and SYN-ACKs from B, but for one in `order`.
+fn conversation(seed: u64, order: usize) -> Conversation {
     let mut random = Random::new(seed);
     let flows = random.of(&[1, 2, 8]);
     let step = |random: &mut Random| {
@@ -62,7 +63,7 @@ fn conversation(seed: u64) -> Conversation {
         let what = match random.below(20) {
             0 => What::Expire,
             1 => What::Loss,
-            _ => What::Packet(packet(random, flows)),
+            _ => What::Packet(packet(random, flows, order)),
         };
         Step { wait, what }
     };
@@ -76,8 +77,8 @@ fn conversation(seed: u64) -> Conversation {
 fn books_balance_after_any_sequence() {
     let (mut attempts, mut outcomes) = (0, HashSet::new());
     for seed in 1..=20_000 {
-        let ended = std::panic::catch_unwind(|| check(&conversation(seed)));
-        let ended = ended.unwrap_or_else(|_| panic!("seed {seed}: {:#?}", conversation(seed)));
+        let ended = std::panic::catch_unwind(|| check(&conversation(seed, 6)));
+        let ended = ended.unwrap_or_else(|_| panic!("seed {seed}: {:#?}", conversation(seed, 6)));
         attempts += ended.len();
         outcomes.extend(ended.iter().map(|attempt| attempt.outcome));
     }
@@ -90,12 +91,13 @@ fn without_limits() -> Config {
 }
 
 /// Runs the packets, each seen `copies` times, by a hook of its own each.
-fn seen_by(steps: &[(i64, Packet)], copies: u16) -> (Vec<Attempt>, Stats) {
+fn seen_by(steps: &[(i64, Packet)], copies: u16) -> (Closed, Stats) {
     let mut ledger = Ledger::new(without_limits());
     for ((time, packet), frame) in steps.iter().zip(1..) {
         for source in 0..copies {
             let event = packet.event(*time);
-            ledger.tracker.observe(&Observation { event, source, frame });
+            let layers = Layers::NONE;
+            ledger.tracker.observe(&Observation { event, source, frame, layers });
             ledger.balance();
         }
     }
@@ -120,14 +122,22 @@ fn timed(conversation: &Conversation) -> Vec<(i64, Packet)> {
 }
 
 /// A second interface or hook that sees the same packets a moment later.
+///
+/// Except where two hosts have attempts both ways with the same ports: there the copy of a segment
+/// that ended the one attempt may mean the other.
 #[test]
 fn copies_from_a_second_source_change_nothing() {
-    let differ = |steps: &[(i64, Packet)]| seen_by(steps, 1) != seen_by(steps, 2);
-    let mut attempts = 0;
+    let differ = |steps: &[(i64, Packet)]| {
+        let ((once, stats), (twice, stats_twice)) = (seen_by(steps, 1), seen_by(steps, 2));
+        !once.crossed && (once.attempts != twice.attempts || stats != stats_twice)
+    };
+    let (mut attempts, mut crossed) = (0, 0);
     for seed in 1..=20_000 {
-        let mut steps = timed(&conversation(seed));
+        let mut steps = timed(&conversation(seed, 40));
         if !differ(&steps) {
-            attempts += seen_by(&steps, 1).0.len();
+            let (once, _) = seen_by(&steps, 1);
+            attempts += once.attempts.len();
+            crossed += u32::from(once.crossed);
             continue;
         }
         let mut at = 0;
@@ -139,7 +149,8 @@ fn copies_from_a_second_source_change_nothing() {
         let (once, twice) = (seen_by(&steps, 1), seen_by(&steps, 2));
         panic!("seed {seed}: {steps:#?}\nonce: {once:#?}\ntwice: {twice:#?}");
     }
-    println!("{attempts} attempts");
+    println!("{attempts} attempts; {crossed} conversations left out");
+    assert!(crossed < 10_000);
 }
 
 /// A flood of bare SYNs ends older bare SYNs, not attempts that were answered.
@@ -161,7 +172,8 @@ fn evicted_are_bare_syns_first() {
         };
         let mut event = packet.event(time_ns);
         *(if from_a { &mut event.source_port } else { &mut event.dest_port }) = port;
-        ledger.tracker.observe(&Observation { event, source: 0, frame: 0 });
+        let layers = Layers::NONE;
+        ledger.tracker.observe(&Observation { event, source: 0, frame: 0, layers });
         ledger.balance();
     };
     for port in 1..=4 {
@@ -171,7 +183,7 @@ fn evicted_are_bare_syns_first() {
     for port in 1000..2000 {
         see(kind::SYN, port, 2);
     }
-    let ended = ledger.close();
+    let ended = ledger.close().attempts;
     let evicted = ended.iter().filter(|attempt| attempt.outcome == Outcome::Evicted);
     let ports: HashSet<_> = evicted.map(|attempt| attempt.key.client.port).collect();
     assert_eq!(ports, (1000..1996).collect());
