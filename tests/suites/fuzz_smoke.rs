@@ -5,6 +5,7 @@
 //! mutations of it, and random bytes. `HANDSHAKE_FUZZ_RUNS` sets how many.
 
 #[expect(unreachable_pub, reason = "a crate of its own when a fuzzer runs it")]
+#[expect(dead_code, reason = "the suite of properties asks the tracker's books for more")]
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
