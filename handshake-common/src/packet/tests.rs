@@ -8,7 +8,7 @@ use super::{IcmpError, Malformed, NotOurs, Parsed, Segment, SliceFrame, parse};
 use crate::event::{Event, kind};
 use crate::flow::Keys;
 
-const KEYS: Keys = Keys { low: 0x0123_4567, high: 0x89ab_cdef };
+pub(super) const KEYS: Keys = Keys { low: 0x0123_4567, high: 0x89ab_cdef };
 const TCP: u8 = 6;
 const V4: u16 = 0x0800;
 const V6: u16 = 0x86dd;
@@ -32,7 +32,7 @@ fn icmp_error(bytes: &[u8]) -> IcmpError {
 }
 
 /// Port 1000 to 80, sequence 0x01020304, acknowledgement 0x05060708, a SYN.
-fn tcp(options: &[u8], payload: &[u8]) -> Vec<u8> {
+pub(super) fn tcp(options: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x03, 0xe8, 0, 80, 1, 2, 3, 4, 5, 6, 7, 8];
     let offset = ((20 + options.len()) / 4) as u8;
     bytes.extend([offset << 4 | 1, 0x02, 0xab, 0xcd, 0, 0, 0, 0]);
@@ -49,12 +49,12 @@ fn v4_with(options: &[u8], total_len: Option<u16>, fragment: u16, protocol: u8) 
     [&bytes[..], options].concat()
 }
 
-fn v4(protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn v4(protocol: u8, payload: &[u8]) -> Vec<u8> {
     let total = Some(20 + payload.len() as u16);
     [&v4_with(&[], total, 0, protocol)[..], payload].concat()
 }
 
-fn v6(next: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn v6(next: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x60, 0, 0, 0];
     bytes.extend((payload.len() as u16).to_be_bytes());
     bytes.extend([next, 62]);
@@ -63,7 +63,7 @@ fn v6(next: u8, payload: &[u8]) -> Vec<u8> {
     [&bytes[..], payload].concat()
 }
 
-fn ethernet(tags: &[(u16, u16)], ether_type: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn ethernet(tags: &[(u16, u16)], ether_type: u16, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0xee; 12];
     for (tag, id) in tags {
         bytes.extend(tag.to_be_bytes());
