@@ -209,11 +209,7 @@ const NOT_TCP: Parsed = Parsed::NotOurs(NotOurs::NotTcp);
 
 /// Finds the IP header whose packet carries TCP or ICMP.
 #[inline(always)]
-fn find<F: Frame, R: FnMut(Layer)>(
-    frame: &F,
-    link: Link,
-    record: R,
-) -> Result<IpHeader, Parsed> {
+fn find<F: Frame, R: FnMut(Layer)>(frame: &F, link: Link, record: R) -> Result<IpHeader, Parsed> {
     let end = frame.wire_len();
     let mut walk = Walk { frame, record, count: 0, offset: 0, end, vlan: [0; 2], vlan_count: 0 };
     let mut next = walk.link(link)?;
