@@ -1,7 +1,7 @@
 //! An attempt and what is known of it: the record that every output shows.
 //!
 //! Times are nanoseconds, of boot time live and since 1970 in replay; latencies are signed,
-//! because the times of a capture may go backwards.
+//! because the times of a capture may go backwards, and saturate, because they may be anything.
 
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -253,25 +253,25 @@ impl Attempt {
     /// First SYN to first copy of the SYN-ACK taken: the server's part of what the user felt.
     #[must_use]
     pub fn latency_server(&self) -> Option<Nanos> {
-        Some(self.t_synack? - self.t_syn?)
+        Some(self.t_synack?.saturating_sub(self.t_syn?))
     }
 
     /// First copy of the SYN-ACK taken to the third ACK: the client's part.
     #[must_use]
     pub fn latency_client(&self) -> Option<Nanos> {
-        Some(self.t_ack? - self.t_synack?)
+        Some(self.t_ack?.saturating_sub(self.t_synack?))
     }
 
     /// First SYN to third ACK.
     #[must_use]
     pub fn latency_total(&self) -> Option<Nanos> {
-        Some(self.t_ack? - self.t_syn?)
+        Some(self.t_ack?.saturating_sub(self.t_syn?))
     }
 
     /// First packet to the end.
     #[must_use]
     pub fn latency_end(&self) -> Option<Nanos> {
-        Some(self.t_end? - self.t_first)
+        Some(self.t_end?.saturating_sub(self.t_first))
     }
 
     /// Was any of its handshake segments sent twice (its latencies then contain timeouts)?

@@ -14,7 +14,7 @@ mod table;
 
 use handshake_common::event::kind;
 
-use crate::attempt::{Attempt, Key, Nanos, Observation, SourceId};
+use crate::attempt::{Attempt, Key, Nanos, Observation};
 use crate::outcome::{EndedBy, Outcome, Side};
 use state::{End, Open};
 use table::{Reach, Remembered, Table};
@@ -232,7 +232,7 @@ impl Tracker {
         {
             let elsewhere = memory.owners.0.is_some_and(|owner| owner != seen.source);
             if memory.completed || elsewhere {
-                return self.count_late(memory.owners.0, seen);
+                return self.count_late(key, Side::Client, seen);
             }
             repeat = true;
         }
@@ -240,7 +240,7 @@ impl Tracker {
             && memory.completed
             && memory.peer_isn == Some(isn)
         {
-            return self.count_late(memory.owners.1, seen);
+            return self.count_late(&key.reversed(), Side::Server, seen);
         }
         let generation = self.table.generation();
         self.begin(|id| Open::with_syn(id, generation, seen, repeat));
@@ -250,8 +250,14 @@ impl Tracker {
         self.table.recall(key, self.now, self.config.linger).copied()
     }
 
-    fn count_late(&mut self, owner: Option<SourceId>, seen: &Observation) {
-        if owner.is_none_or(|owner| owner == seen.source) {
+    /// Counts a copy that the hook sees which owns its direction; the first to see it owns it.
+    fn count_late(&mut self, ended: &Key, sender: Side, seen: &Observation) {
+        let Some(memory) = self.table.recall_mut(ended) else { return };
+        let owner = match sender {
+            Side::Client => &mut memory.owners.0,
+            Side::Server => &mut memory.owners.1,
+        };
+        if *owner.get_or_insert(seen.source) == seen.source {
             self.stats.late_copies += 1;
         }
     }
@@ -285,12 +291,12 @@ impl Tracker {
         if let Some(memory) = self.recall(&from_server)
             && acknowledges(&memory, seen.event.ack)
         {
-            return self.count_late(memory.owners.1, seen);
+            return self.count_late(&from_server, Side::Server, seen);
         }
         if let Some(memory) = self.recall(&from_client)
             && memory.peer_isn.is_some_and(|isn| seen.event.ack == isn.wrapping_add(1))
         {
-            return self.count_late(memory.owners.0, seen);
+            return self.count_late(&from_client, Side::Client, seen);
         }
         let generation = self.table.generation();
         self.begin(|id| Open::with_synack(id, generation, seen));

@@ -43,7 +43,8 @@ fn every_frame_of_every_capture() {
             worlds.meet(&frame, &|| name.to_string());
         }
         let tally = worlds.end();
-        assert!(tally.compared > 500 && tally.events > 100, "{tally}");
+        let least = if captures.are_own() { 500 } else { 15_000 };
+        assert!(tally.compared > least && tally.events > 100, "{tally}");
     }
 }
 

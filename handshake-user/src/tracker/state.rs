@@ -199,7 +199,7 @@ impl Open {
         if owns(&mut self.client_owner, seen.source) {
             self.syn_retrans += 1;
             self.syn_payload = self.syn_payload.max(event.payload_len);
-            self.syn_gap = self.syn_last.map_or(0, |last| time - last);
+            self.syn_gap = self.syn_last.map_or(0, |last| time.saturating_sub(last));
             self.syn_last = Some(time);
         }
         true
@@ -298,7 +298,7 @@ impl Open {
     fn take_answer(&mut self, seen: &Observation) {
         let event = &seen.event;
         let time = event.time_ns as Nanos;
-        self.synack_gap = self.synack_last.map_or(0, |last| time - last);
+        self.synack_gap = self.synack_last.map_or(0, |last| time.saturating_sub(last));
         self.synack_last = Some(time);
         if let Some(answer) = self.answers.iter_mut().find(|answer| answer.isn == event.seq) {
             self.synack_retrans += 1;
@@ -441,7 +441,7 @@ impl Open {
 
     fn rst_of_client(&self, event: &Event) -> Option<Outcome> {
         let distance = d(event.seq, self.client_isn);
-        let near = distance <= 1 + self.syn_payload;
+        let near = distance <= self.syn_payload.saturating_add(1);
         if !self.is_answered() {
             return near.then_some(Outcome::Aborted);
         }
@@ -532,7 +532,7 @@ impl Open {
         let crossing = self.crossing.as_deref();
         let ack = completion.and_then(|c| c.ack);
         let rtt_client = match (ack, answer, crossing) {
-            (Some((time, _)), Some(answer), None) => Some(time - answer.last),
+            (Some((time, _)), Some(answer), None) => Some(time.saturating_sub(answer.last)),
             _ => None,
         };
         Attempt {
@@ -551,7 +551,8 @@ impl Open {
             t_synack_last: self.synack_last,
             t_ack: ack.map(|(time, _)| time),
             t_end: end.time,
-            rtt_server: answer.and_then(|answer| Some(answer.first - answer.syn_before?)),
+            rtt_server: answer
+                .and_then(|answer| Some(answer.first.saturating_sub(answer.syn_before?))),
             rtt_client,
             syn_retrans: self.syn_retrans,
             synack_retrans: self.synack_retrans,

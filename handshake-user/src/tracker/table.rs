@@ -116,6 +116,14 @@ impl Table {
         }
     }
 
+    /// What is remembered of an ended attempt, for [`Table::recall`] has just found it.
+    pub(super) fn recall_mut(&mut self, key: &Key) -> Option<&mut Remembered> {
+        match self.entries.get_mut(key)? {
+            Entry::Remembered(memory) => Some(memory),
+            Entry::Open(_) => None,
+        }
+    }
+
     /// Puts in a new attempt; its key must not be open.
     pub(super) fn insert(&mut self, open: Open, deadline: Nanos) {
         let handle_of = |slot: u32| Handle { slot, generation: open.generation };

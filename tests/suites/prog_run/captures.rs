@@ -68,6 +68,11 @@ impl Captures {
         }
     }
 
+    /// Are there none but ours?
+    pub(crate) fn are_own(&self) -> bool {
+        self.files < 50
+    }
+
     /// Frames that a program for this kind of link can see: raw IP for the one kind, Ethernet for
     /// the other. IP packets in Ethernet without tags are raw IP too, and the other way round.
     pub(crate) fn of(&self, link: Link) -> impl Iterator<Item = (&Place, Vec<u8>)> {

@@ -51,10 +51,10 @@ impl Host {
     }
 
     pub(crate) fn table(&mut self) -> Vec<Words> {
-        let words = |mut bucket: &mut MemoryBucket| {
+        let words = |bucket: &mut MemoryBucket| {
             let mut words = [0; 2 * WAYS];
             for (way, pair) in words.chunks_exact_mut(2).enumerate() {
-                let (head, numbers) = Bucket::load(&mut bucket, way);
+                let (head, numbers) = Bucket::load(&bucket, way);
                 pair.copy_from_slice(&[head, numbers]);
             }
             words

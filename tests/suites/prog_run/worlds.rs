@@ -92,9 +92,9 @@ impl Worlds {
         let Some(ran) = self.kernel.run(frame) else {
             self.host.parse(host, link);
             if frame.len() < 14 {
-                self.tally.short += 1
+                self.tally.short += 1;
             } else {
-                self.tally.refused += 1
+                self.tally.refused += 1;
             }
             return;
         };
