@@ -18,8 +18,10 @@ use crate::engine::{Engine, Step};
 use crate::exit::{Failure, NOTHING_ATTACHED};
 use crate::interfaces::{self, Change, Interface};
 use crate::loader::{self, HookChoice, Loader, Options, State, XdpModeChoice};
+use crate::output::escape::Escaped;
 use crate::selection::Selection;
-use crate::stdout::Reader;
+use crate::stderr::{say, say_lines};
+use crate::stdout::{Output, Reader};
 use crate::tracker::Config;
 use targets::Targets;
 use view::View;
@@ -59,10 +61,10 @@ pub fn watch(args: &WatchArgs) -> Result<ExitCode> {
 pub fn cleanup() -> Result<ExitCode> {
     let done = loader::cleanup().map_err(Failure::from)?;
     if done.is_empty() {
-        eprintln!("nothing of handshake is left behind");
+        say("nothing of handshake is left behind");
     }
     for line in done {
-        eprintln!("{line}");
+        say(line);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -73,9 +75,10 @@ pub fn cleanup() -> Result<ExitCode> {
 /// If a program does not load.
 pub fn verify() -> Result<ExitCode> {
     let mut failed = false;
+    let mut out = Output::stdout();
     for report in loader::verify().map_err(Failure::from)? {
-        match report.result {
-            Ok(sizes) => println!(
+        let line = match report.result {
+            Ok(sizes) => format!(
                 "ok {} verified={} jited={}",
                 report.name,
                 sizes.verified_instructions.map_or("unknown".to_owned(), |n| n.to_string()),
@@ -83,10 +86,12 @@ pub fn verify() -> Result<ExitCode> {
             ),
             Err(error) => {
                 failed = true;
-                println!("failed {}: {error}", report.name);
+                format!("failed {}: {}", report.name, Escaped(error))
             }
-        }
+        };
+        let _ = out.line(&line)?;
     }
+    let _ = out.flush()?;
     Ok(ExitCode::from(u8::from(failed)))
 }
 
@@ -119,7 +124,7 @@ impl<'a> Watching<'a> {
             terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
         };
         let changes = interfaces::watch().map_err(Failure::from)?;
-        let (targets, chosen) = Targets::choose(&args.interfaces).map_err(Failure::from)?;
+        let (targets, chosen) = Targets::choose(&args.interfaces)?;
         let mut loader = Loader::load(&options(args)).map_err(Failure::from)?;
         let rings = loader.take_rings().context("the rings are taken")?;
         attach_all(&mut loader, &chosen)?;
@@ -197,12 +202,12 @@ impl<'a> Watching<'a> {
             Change::LinkUp(interface) => self.take_up(&interface)?,
             Change::LinkGone { index, name } => {
                 if self.loader.detach(index) {
-                    eprintln!("{name} is gone; it is taken up again when it comes back");
+                    say(format_args!("{name} is gone; it is taken up again when it comes back"));
                 }
             }
             Change::Renamed { from, interface } => {
                 if self.is_watched(interface.index) {
-                    eprintln!("{from} is now called {}", interface.name);
+                    say(format_args!("{from} is now called {}", interface.name));
                     self.view.rename(interface.index, &interface.name);
                     self.targets.rename(&from, &interface.name);
                 } else {
@@ -211,7 +216,7 @@ impl<'a> Watching<'a> {
             }
             Change::LinkDown(interface) => {
                 if self.is_watched(interface.index) {
-                    eprintln!("{} is down", interface.name);
+                    say(format_args!("{} is down", interface.name));
                 }
             }
             Change::AddressesChanged | Change::Overrun => self.view.refresh_addresses(),
@@ -230,10 +235,10 @@ impl<'a> Watching<'a> {
         }
         match self.loader.attach(interface) {
             Ok(attachment) => {
-                eprintln!("{}", view::sentence(&attachment));
+                say(view::sentence(&attachment));
                 self.view.attached(&attachment)?;
             }
-            Err(error) => eprintln!("handshake: {error}"),
+            Err(error) => say(format_args!("handshake: {error}")),
         }
         Ok(())
     }
@@ -248,14 +253,17 @@ impl<'a> Watching<'a> {
             self.loader.detach(health.index);
             let all = interfaces::list().map_err(Failure::from)?;
             let Some(interface) = all.iter().find(|one| one.index == health.index) else {
-                eprintln!("{} is gone; it is taken up again when it comes back", health.name);
+                say(format_args!(
+                    "{} is gone; it is taken up again when it comes back",
+                    health.name
+                ));
                 continue;
             };
-            eprintln!("somebody detached handshake from {}", health.name);
+            say(format_args!("somebody detached handshake from {}", health.name));
             if self.fought.insert(health.index, Instant::now()).is_none() {
                 self.take_up(interface)?;
             } else {
-                eprintln!("not attaching to {} again; start anew to watch it", health.name);
+                say(format_args!("not attaching to {} again; start anew to watch it", health.name));
             }
         }
         Ok(())
@@ -263,6 +271,7 @@ impl<'a> Watching<'a> {
 
     /// Detaches, reports what is open as unfinished, and prints the summary.
     fn finish(&mut self) -> Result<()> {
+        self.engine.close();
         self.loader.detach_all();
         self.engine.finish(&self.loader).map_err(Failure::from)?;
         let reader = self.show()?;
@@ -271,7 +280,7 @@ impl<'a> Watching<'a> {
         if reader == Reader::Present {
             self.view.summary(&summary, self.started.elapsed())?;
         }
-        eprint!("{}", crate::output::summary::Text(&summary));
+        say_lines(crate::output::summary::Text(&summary));
         Ok(())
     }
 }
@@ -292,10 +301,10 @@ fn attach_all(loader: &mut Loader, chosen: &[Interface]) -> Result<()> {
     let mut failure = None;
     for interface in chosen {
         match loader.attach(interface) {
-            Ok(attachment) => eprintln!("{}", view::sentence(&attachment)),
+            Ok(attachment) => say(view::sentence(&attachment)),
             Err(error) => {
                 if chosen.len() > 1 {
-                    eprintln!("handshake: {error}");
+                    say(format_args!("handshake: {error}"));
                 }
                 failure.get_or_insert(Failure::from(error));
             }
@@ -341,7 +350,8 @@ const LINGER: Duration = Duration::from_secs(60);
 #[must_use]
 pub fn color() -> bool {
     use io::IsTerminal;
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    let setting = |name| std::env::var_os(name).unwrap_or_default();
+    io::stdout().is_terminal() && setting("NO_COLOR").is_empty() && setting("TERM") != "dumb"
 }
 
 impl From<WatchFormat> for view::Format {

@@ -22,7 +22,8 @@ handshake                                  watch the interfaces of the default r
 handshake watch -i eth0 --port 443         attempts to or from port 443 on eth0\n  \
 handshake watch -i 'veth*' --format json   one JSON object a line\n  \
 handshake replay capture.pcapng            the same for a capture file\n\n\
-Exit codes: 0 fine, 1 runtime failure, 2 usage, 3 nothing attached, 77 privilege missing.",
+Data goes to stdout, words go to stderr. Exit codes: 0 fine, 1 runtime failure, 2 usage, 3 nothing attached, \
+77 privilege missing.",
     subcommand_negates_reqs = true,
     args_conflicts_with_subcommands = true
 )]
@@ -39,17 +40,28 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch live interfaces.
+    ///
+    /// Prints each attempt when it has ended. On Ctrl-C, SIGTERM, `--duration` or `--count` it
+    /// detaches, reports what is still open as unfinished, and prints the summary to stderr. Needs
+    /// root, or the capabilities that the refusal names.
+    #[command(after_help = WATCH_EXAMPLES)]
     Watch(Box<WatchArgs>),
     /// Replay capture files (pcap, pcapng) through the same engine; needs no privilege.
+    ///
+    /// Prints attempts in order of their first packet. Time is the capture's own, so the result is
+    /// the same on every run. Of a damaged file, what was readable is reported, then what is wrong
+    /// and at which byte; the exit code is 1.
+    #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
     /// Remove classic TC filters that a killed handshake left behind on kernels without TCX.
     Cleanup,
     /// Print a completion script for a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page.
+    /// Print the manual page: `handshake man | man -l -`.
     Man,
     /// Print the JSON Schema of the records that `--format json` prints.
     Schema,
@@ -58,23 +70,40 @@ pub enum Command {
     Verify,
 }
 
+const WATCH_EXAMPLES: &str = "Examples:
+  handshake watch                                 until Ctrl-C
+  handshake watch -i eth0 -i 'veth*' --port 443   two kinds of interface, one port
+  handshake watch --net 10.0.0.0/8 --format json  see `handshake schema`
+  handshake watch --duration 1m --format none     only a summary of one minute";
+
+const REPLAY_EXAMPLES: &str = "Examples:
+  handshake replay capture.pcapng                 one line an attempt
+  handshake replay --format summary *.pcap        a summary of each file
+  tcpdump -Uw - | handshake replay -              what another program captures
+  handshake replay --format json a.pcap | jq 'select(.outcome == \"refused\")'";
+
+const COMPLETIONS_EXAMPLES: &str = "Examples:
+  handshake completions bash > /etc/bash_completion.d/handshake
+  handshake completions zsh > /usr/local/share/zsh/site-functions/_handshake
+  handshake completions fish > ~/.config/fish/completions/handshake.fish";
+
 /// Which hook sees received packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum HookArg {
     /// Native XDP on a physical NIC that supports it, TC elsewhere.
     Auto,
-    /// XDP.
+    /// XDP: earliest, before the kernel's network stack.
     Xdp,
-    /// TC ingress.
+    /// TC ingress: on every kind of interface.
     Tc,
 }
 
 /// Which kind of XDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum XdpModeArg {
-    /// Native, in the driver.
+    /// Native wherever `--hook` leads to XDP.
     Auto,
-    /// Native, in the driver.
+    /// Native, in the driver; asks for XDP where `--hook auto` would choose TC.
     Native,
     /// Generic: late and slow, for drivers without native XDP; never chosen by itself.
     Generic,
@@ -83,7 +112,7 @@ pub enum XdpModeArg {
 /// What goes to stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WatchFormat {
-    /// One line an attempt.
+    /// The same as `lines`.
     Auto,
     /// One readable line an attempt.
     Lines,
@@ -115,10 +144,13 @@ pub struct WatchArgs {
     pub format: WatchFormat,
 
     /// Wait at least this long for the next segment of a handshake: 10s, 500ms, 2m.
+    ///
+    /// Longer where retransmissions show that the sender waits longer. Then the attempt is
+    /// "no-answer", or "half-open" if the server had answered.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub timeout: Duration,
 
-    /// Stop after this long.
+    /// Stop after this long: 30s, 5m, 1h.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub duration: Option<Duration>,
 
@@ -126,11 +158,13 @@ pub struct WatchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// Only attempts from or to this port; may be repeated.
+    /// Only attempts from or to this port; may be repeated, any of them counts.
     #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub ports: Vec<u16>,
 
     /// Only attempts from or to this network (10.0.0.0/8, fd00::/8) or address; may be repeated.
+    ///
+    /// Together with `--port`, both must hold.
     #[arg(long = "net", value_name = "CIDR", value_parser = network)]
     pub nets: Vec<IpNet>,
 
@@ -158,9 +192,9 @@ pub const DEFAULT_MAX_ATTEMPTS: usize = 65_536;
 pub enum ReplayFormat {
     /// One readable line an attempt, then the summary on stderr.
     Lines,
-    /// One JSON object an attempt.
+    /// One JSON object an attempt, and no summary.
     Json,
-    /// The summary only.
+    /// The summary only, one for each file.
     Summary,
 }
 
@@ -175,7 +209,7 @@ pub struct ReplayArgs {
     #[arg(long, value_enum, default_value = "lines")]
     pub format: ReplayFormat,
 
-    /// Wait at least this long for the next segment of a handshake.
+    /// Wait at least this long for the next segment, on the capture's clock: 10s, 500ms, 2m.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub timeout: Duration,
 
@@ -186,8 +220,9 @@ pub struct ReplayArgs {
 
 /// "10s", "500ms", "1m30s".
 fn duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration =
-        text.parse().map_err(|_| "expected a duration such as 10s, 500ms or 2m".to_owned())?;
+    let span: jiff::SignedDuration = text
+        .parse()
+        .map_err(|_| "expected a duration with its unit, such as 10s, 500ms or 2m".to_owned())?;
     match Duration::try_from(span) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("the duration must be longer than zero".to_owned()),

@@ -1,6 +1,8 @@
 //! The live engine: counters and rings in, ended attempts out. No timers and no output of its own;
 //! `app` calls [`Engine::step`] when it is time.
 
+use std::ops::RangeInclusive;
+
 use handshake_common::abi::Counter;
 use handshake_common::event::Event;
 use handshake_common::packet::tunnel::Layers;
@@ -74,10 +76,13 @@ pub struct Engine {
     told: Counters,
     batch: Vec<Event>,
     ordered: Vec<Event>,
+    /// While all hooks were attached: before and after, answers pass unseen.
+    whole: RangeInclusive<u64>,
 }
 
 impl Engine {
-    /// An engine over the rings of a loader.
+    /// An engine over the rings of a loader whose hooks are all attached: what came before is not
+    /// followed.
     #[must_use]
     pub fn new(rings: Rings, config: Config, selection: Selection) -> Self {
         let none = Counters([[0; handshake_common::abi::COUNTERS]; 3]);
@@ -93,7 +98,13 @@ impl Engine {
             told: none,
             batch: Vec::new(),
             ordered: Vec::new(),
+            whole: Clock::now()..=u64::MAX,
         }
+    }
+
+    /// What comes from now on is not followed: hooks are about to be detached.
+    pub fn close(&mut self) {
+        self.whole = *self.whole.start()..=Clock::now();
     }
 
     /// Reads counters and rings once, boundedly.
@@ -122,7 +133,7 @@ impl Engine {
 
     fn track(&mut self) {
         for event in self.ordered.drain(..) {
-            if self.selection.selects(&event) {
+            if self.whole.contains(&event.time_ns) && self.selection.selects(&event) {
                 let source = self.sources.id(&event);
                 self.tracker.observe(&Observation {
                     event,

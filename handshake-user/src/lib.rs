@@ -22,5 +22,6 @@ pub mod replay;
 pub mod selection;
 pub mod snapshot;
 pub mod source;
+pub mod stderr;
 pub mod stdout;
 pub mod tracker;

@@ -1,13 +1,13 @@
 //! The `handshake` program: parses arguments and hands over.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use handshake_user::cli::{Cli, Command, ReplayArgs};
 use handshake_user::exit::{Failure, RUNTIME};
-use handshake_user::output::json;
+use handshake_user::output::{json, man};
+use handshake_user::stderr::say;
 use handshake_user::stdout::Output;
 use handshake_user::{app, replay};
 
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("handshake: {error:#}");
+            say(format_args!("handshake: {error:#}"));
             let code = error.downcast_ref::<Failure>().map_or(RUNTIME, |failure| failure.code);
             ExitCode::from(code)
         }
@@ -31,27 +31,26 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Some(Command::Cleanup) => app::cleanup(),
         Some(Command::Verify) => app::verify(),
         Some(Command::Completions { shell }) => {
-            clap_complete::generate(shell, &mut Cli::command(), "handshake", &mut io::stdout());
-            Ok(ExitCode::SUCCESS)
+            // Through memory: on a closed pipe the generator would panic.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "handshake", &mut script);
+            print(&script)
         }
-        Some(Command::Man) => man(),
-        Some(Command::Schema) => schema(),
+        Some(Command::Man) => print(&man::page(Cli::command())?),
+        Some(Command::Schema) => print(json::schema().as_bytes()),
     }
 }
 
 fn replay_files(args: &ReplayArgs) -> Result<ExitCode> {
     let color = app::color();
-    let fine = replay::run(args, &mut Output::stdout(), color)?;
+    let fine = replay::run(args, &mut Output::stdout(), color).context(STDOUT)?;
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(RUNTIME) })
 }
 
-fn man() -> Result<ExitCode> {
-    clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?;
+/// Prints a text; if nobody reads it to its end, that is fine.
+fn print(text: &[u8]) -> Result<ExitCode> {
+    let _ = Output::stdout().text(text).context(STDOUT)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn schema() -> Result<ExitCode> {
-    let schema = schemars::schema_for!(json::Record<'_>);
-    writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&schema)?)?;
-    Ok(ExitCode::SUCCESS)
-}
+const STDOUT: &str = "cannot write to standard output";

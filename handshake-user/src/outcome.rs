@@ -109,6 +109,18 @@ pub enum EndedBy {
 }
 
 impl EndedBy {
+    /// Everything that ends an attempt.
+    pub const ALL: [Self; 8] = [
+        Self::Handshake,
+        Self::Rst,
+        Self::Icmp,
+        Self::Superseded,
+        Self::Timeout,
+        Self::Eof,
+        Self::Loss,
+        Self::Evicted,
+    ];
+
     /// The name in every output.
     #[must_use]
     pub fn name(self) -> &'static str {

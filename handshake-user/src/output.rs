@@ -1,5 +1,7 @@
 //! The surfaces: one file each. They show what they are given and compute nothing.
 
+pub mod escape;
 pub mod json;
 pub mod lines;
+pub mod man;
 pub mod summary;

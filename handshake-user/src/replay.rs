@@ -4,9 +4,11 @@
 //! one waits for those that began before it; what waits is bounded by the time-out, not by the
 //! length of the file.
 
+mod progress;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 
 use jiff::tz::TimeZone;
@@ -15,9 +17,11 @@ use crate::attempt::{Attempt, Nanos};
 use crate::capture::{CaptureReader, End, Status};
 use crate::cli::{DEFAULT_MAX_ATTEMPTS, ReplayArgs, ReplayFormat};
 use crate::metrics::Metrics;
+use crate::output::escape::Escaped;
 use crate::output::{json, lines::Lines, summary};
 use crate::snapshot::{AttemptView, EventCounts, Summary};
 use crate::source::replay::Replay;
+use crate::stderr::{say, say_lines};
 use crate::stdout::{Output, Reader};
 use crate::tracker::{Config, Tracker};
 
@@ -32,60 +36,91 @@ pub struct Report {
     pub reader: Reader,
 }
 
-/// Replays every file and prints to `out`; words go to stderr.
+/// Replays every file and prints to `out`; words go to stderr. False if one of them was damaged or
+/// could not be read.
 ///
 /// # Errors
 /// If the output cannot be written.
 pub fn run<W: Write>(args: &ReplayArgs, out: &mut Output<W>, color: bool) -> io::Result<bool> {
     let mut all_fine = true;
     for path in &args.files {
-        let name = if path == Path::new("-") {
-            "standard input".into()
-        } else {
-            path.display().to_string()
-        };
-        if args.files.len() > 1 {
-            eprintln!("==> {name}");
+        let name = name(path);
+        if args.files.len() > 1 && heading(&name, args.format, out)? == Reader::Gone {
+            break;
         }
-        let input: Box<dyn Read> = if path == Path::new("-") {
-            Box::new(io::stdin().lock())
-        } else {
-            match File::open(path) {
-                Ok(file) => Box::new(file),
-                Err(error) => {
-                    eprintln!("handshake: {name}: cannot be opened: {error}");
-                    all_fine = false;
-                    continue;
-                }
+        let input = match open(path, &name, args.format) {
+            Ok(input) => input,
+            Err(error) => {
+                say(format_args!("handshake: {name}: unreadable: cannot be opened: {error}"));
+                all_fine = false;
+                continue;
             }
         };
         let report = replay(input, args, out, color)?;
-        if report.reader == Reader::Gone {
-            return Ok(true);
+        if report.reader == Reader::Gone || show(&report, args.format, out)? == Reader::Gone {
+            break;
         }
-        if !matches!(args.format, ReplayFormat::Json) {
-            show(&report.summary, args.format, out)?;
-        }
-        if let Some(damage) = report.end.damage {
-            let status = report.end.status();
-            let offset = report.end.offset;
-            eprintln!("handshake: {name}: {}: {damage} (byte offset {offset})", status.name());
-            all_fine &= status == Status::Ok;
-        }
+        all_fine &= report.end.status() == Status::Ok;
+        say_damage(&name, report.end);
     }
     Ok(all_fine)
 }
 
-fn show<W: Write>(summary: &Summary, format: ReplayFormat, out: &mut Output<W>) -> io::Result<()> {
-    let text = summary::Text(summary).to_string();
-    let text = text.trim_end();
-    if format == ReplayFormat::Summary {
-        let _ = out.line(text)?;
-        let _ = out.flush()?;
-    } else {
-        eprintln!("{text}");
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn name(path: &Path) -> String {
+    if is_stdin(path) { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+fn open(path: &Path, name: &str, format: ReplayFormat) -> io::Result<Box<dyn Read>> {
+    if is_stdin(path) {
+        return Ok(Box::new(io::stdin().lock()));
     }
-    Ok(())
+    let file = File::open(path)?;
+    // Lines on the same terminal would run into the progress.
+    let is_clear = format == ReplayFormat::Summary || !io::stdout().is_terminal();
+    Ok(if is_clear { progress::shown(file, name) } else { Box::new(file) })
+}
+
+/// Names the file, where its lines or its summary follow.
+fn heading<W: Write>(name: &str, format: ReplayFormat, out: &mut Output<W>) -> io::Result<Reader> {
+    if format != ReplayFormat::Summary {
+        say(format_args!("==> {name}"));
+        return Ok(Reader::Present);
+    }
+    let _ = out.line(&format!("==> {}", Escaped(name)))?;
+    out.flush()
+}
+
+/// The summary, unless nothing was readable: zeros would look like a quiet network.
+fn show<W: Write>(
+    report: &Report,
+    format: ReplayFormat,
+    out: &mut Output<W>,
+) -> io::Result<Reader> {
+    let text = summary::Text(&report.summary);
+    match format {
+        _ if nothing_was_read(&report.end) => Ok(Reader::Present),
+        ReplayFormat::Json => Ok(Reader::Present),
+        ReplayFormat::Summary => out.text(text.to_string().as_bytes()),
+        ReplayFormat::Lines => {
+            say_lines(text);
+            Ok(Reader::Present)
+        }
+    }
+}
+
+fn nothing_was_read(end: &End) -> bool {
+    end.records == 0 && end.damage.is_some()
+}
+
+fn say_damage(name: &str, end: End) {
+    if let Some(damage) = end.damage {
+        let (status, offset) = (end.status().name(), end.offset);
+        say(format_args!("handshake: {name}: {status}: {damage} (byte offset {offset})"));
+    }
 }
 
 /// Replays one capture.

@@ -91,7 +91,7 @@ pub struct EventCounts {
     pub lost: u64,
     /// Events read later than the merge waits for; still counted, possibly out of order.
     pub late: u64,
-    /// Events outside `--port` and `--net`.
+    /// Events outside `--port` and `--net`, or from before all hooks were attached, or after.
     pub filtered: u64,
     /// Ring records that were no event of ours.
     pub undecodable: u64,

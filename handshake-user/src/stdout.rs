@@ -1,8 +1,11 @@
 //! Standard output: buffered, and a reader that has gone away ends us quietly.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 
 use serde::Serialize;
+use serde_json::Serializer;
+
+use crate::output::escape::TerminalSafe;
 
 /// Is anybody still reading?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,20 +20,24 @@ pub enum Reader {
 /// A sink for lines of data.
 pub struct Output<W: Write> {
     sink: BufWriter<W>,
+    /// Somebody looks: each line is handed over at once.
+    is_watched: bool,
 }
 
 impl Output<io::Stdout> {
     /// Standard output.
     #[must_use]
     pub fn stdout() -> Self {
-        Self::new(io::stdout())
+        let stdout = io::stdout();
+        let is_watched = stdout.is_terminal();
+        Self { is_watched, ..Self::new(stdout) }
     }
 }
 
 impl<W: Write> Output<W> {
     /// Any sink.
     pub fn new(sink: W) -> Self {
-        Self { sink: BufWriter::with_capacity(1 << 16, sink) }
+        Self { sink: BufWriter::with_capacity(1 << 16, sink), is_watched: false }
     }
 
     /// Writes one line.
@@ -38,18 +45,36 @@ impl<W: Write> Output<W> {
     /// # Errors
     /// If the sink fails for another reason than a closed pipe.
     pub fn line(&mut self, line: &str) -> io::Result<Reader> {
-        present(writeln!(self.sink, "{line}"))
+        let written = writeln!(self.sink, "{line}");
+        self.end_of_line(written)
     }
 
-    /// Writes one JSON object on a line.
+    /// Writes one JSON object on a line, harmless for terminals.
     ///
     /// # Errors
     /// As [`Output::line`].
     pub fn json<T: Serialize>(&mut self, record: &T) -> io::Result<Reader> {
-        let written = serde_json::to_writer(&mut self.sink, record)
+        let mut serializer = Serializer::with_formatter(&mut self.sink, TerminalSafe);
+        let written = record
+            .serialize(&mut serializer)
             .map_err(io::Error::from)
             .and_then(|()| self.sink.write_all(b"\n"));
-        present(written)
+        self.end_of_line(written)
+    }
+
+    fn end_of_line(&mut self, written: io::Result<()>) -> io::Result<Reader> {
+        present(written.and_then(|()| if self.is_watched { self.sink.flush() } else { Ok(()) }))
+    }
+
+    /// Writes a text as it is, and hands it to the reader.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn text(&mut self, text: &[u8]) -> io::Result<Reader> {
+        match present(self.sink.write_all(text))? {
+            Reader::Present => self.flush(),
+            Reader::Gone => Ok(Reader::Gone),
+        }
     }
 
     /// Hands everything to the reader.

@@ -49,8 +49,7 @@ fn public_core_captures_give_the_expected_attempts_and_statuses() {
 #[test]
 fn public_extended_captures_give_the_expected_attempts_and_encapsulations() {
     let public = Corpus::public();
-    let extended: Vec<_> =
-        public.cases.iter().filter(|case| case.tier == Tier::Extended).collect();
+    let extended: Vec<_> = public.cases.iter().filter(|case| case.tier == Tier::Extended).collect();
     let attempts: usize = extended.iter().map(|case| case.attempts.len()).sum();
     println!("extended tier: {attempts} attempts in {} captures run", extended.len());
     if public.absent == 0 {

@@ -103,12 +103,7 @@ fn apply(tracker: &mut Tracker, step: &str) {
             let rest = words.collect::<Vec<_>>().join(" ");
             let source = rest.split('@').nth(1).map_or(0, |n| n.trim().parse().expect("a source"));
             let event = event(time, sender, flags, &rest);
-            tracker.observe(&Observation {
-                event,
-                source,
-                frame: 0,
-                layers: Layers::NONE,
-            });
+            tracker.observe(&Observation { event, source, frame: 0, layers: Layers::NONE });
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::exit::Failure;
 use crate::interfaces::{Interface, default_route, list, select};
+use crate::stderr::say;
 
 /// Names and globs that an interface must match.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ impl Targets {
         let chosen = default_route()?;
         let names: Vec<String> = chosen.interfaces.iter().map(|one| one.name.clone()).collect();
         if !names.is_empty() {
-            eprintln!("no interface named; chose {}: {}", names.join(", "), chosen.reason);
+            say(format_args!("no interface named; chose {}: {}", names.join(", "), chosen.reason));
         }
         Ok((Self(names), chosen.interfaces))
     }

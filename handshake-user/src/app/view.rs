@@ -17,6 +17,7 @@ use crate::output::json::{
 };
 use crate::output::lines::Lines;
 use crate::snapshot::{AttemptView, Place, Role, Summary};
+use crate::stderr::say;
 use crate::stdout::{Output, Reader};
 
 /// What goes to stdout.
@@ -142,7 +143,7 @@ impl View {
                 let _ = self.out.flush()?;
             }
             let what = "attempts open now are uncertain, their silence is not reported as failure";
-            eprintln!("handshake: lost {} ({}); {what}", loss.count, loss.reason);
+            say(format_args!("handshake: lost {} ({}); {what}", loss.count, loss.reason));
         }
         Ok(())
     }

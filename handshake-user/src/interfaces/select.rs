@@ -12,7 +12,7 @@ const ALIKE: f64 = 0.7;
 #[error(
     "no interface {} {pattern:?}{}; `ip link` lists all",
     if *is_glob { "matches" } else { "is named" },
-    suggestion(.nearest)
+    suggestion(.nearest, .others)
 )]
 pub struct SelectError {
     /// What was asked for.
@@ -21,6 +21,8 @@ pub struct SelectError {
     pub is_glob: bool,
     /// Names that come near, nearest first.
     pub nearest: Vec<String>,
+    /// If none does, some that there are.
+    pub others: Vec<String>,
 }
 
 impl SelectError {
@@ -31,9 +33,15 @@ impl SelectError {
     }
 }
 
-fn suggestion(nearest: &[String]) -> String {
-    let names: Vec<_> = nearest.iter().map(|name| format!("{name:?}")).collect();
-    if names.is_empty() { String::new() } else { format!("; did you mean {}?", names.join(" or ")) }
+fn suggestion(nearest: &[String], others: &[String]) -> String {
+    let list = |names: &[String], joint: &str| {
+        names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(joint)
+    };
+    match (nearest, others) {
+        ([], []) => String::new(),
+        ([], others) => format!("; there is {}", list(others, ", ")),
+        (nearest, _) => format!("; did you mean {}?", list(nearest, " or ")),
+    }
 }
 
 /// The interfaces that `patterns` name, each once, in the order of `all`. A pattern is a name, an
@@ -65,13 +73,17 @@ fn unknown(all: &[Interface], pattern: &str) -> SelectError {
     let names = all.iter().flat_map(|one| std::iter::once(&one.name).chain(&one.alt_names));
     let mut scored: Vec<_> = names
         .map(|name| (strsim::jaro_winkler(&stem.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|&(score, _)| score >= ALIKE)
         .collect();
     scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let take = |names: &[(f64, &String)]| {
+        names.iter().take(SUGGESTIONS).map(|&(_, name)| name.clone()).collect()
+    };
+    let alike = scored.partition_point(|&(score, _)| score >= ALIKE);
     SelectError {
         pattern: pattern.to_owned(),
         is_glob: pattern.contains(['*', '?']),
-        nearest: scored.into_iter().take(SUGGESTIONS).map(|(_, name)| name.clone()).collect(),
+        nearest: take(&scored[..alike]),
+        others: if alike == 0 { take(&scored) } else { Vec::new() },
     }
 }
 
@@ -138,7 +150,10 @@ mod tests {
         let said =
             r#"no interface is named "ethO"; did you mean "eth0" or "eth1"?; `ip link` lists all"#;
         assert_eq!(error.to_string(), said);
-        assert_eq!(chosen(&all, &["zz*"]).unwrap_err().nearest, [""; 0]);
+        let nothing_near = chosen(&all, &["zz*"]).unwrap_err();
+        assert_eq!(nothing_near.nearest, [""; 0]);
+        let said = nothing_near.to_string();
+        assert!(said.contains(r#""zz*"; there is "lo", "eth0", "eth1"; `ip"#), "{said}");
     }
 
     #[test]

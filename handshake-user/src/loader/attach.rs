@@ -151,6 +151,9 @@ pub(super) fn attach(
     }
     let mut place = Place { ebpf, options, interface, qdisc: None };
     let plan = plan::plan(options, interface);
+    // Verifying takes milliseconds. Between the two attachments answers would pass unseen meanwhile,
+    // and what they answer would look like failures.
+    program_fd(place.ebpf, tc_program(Direction::Egress, interface).1)?;
     let (ingress_how, ingress, reason) = place.ingress(plan.ingress, plan.reason)?;
     let (egress_how, egress) = place.tc(Direction::Egress)?;
     let hook = match ingress_how {
@@ -249,12 +252,7 @@ impl Place<'_> {
     }
 
     fn tc(&mut self, direction: Direction) -> Result<(How, Held), AttachError> {
-        let (target, name) = match (direction, self.interface.link) {
-            (Direction::Ingress, LinkKind::Ip) => (Target::TcxIngress, name::TC_INGRESS_IP),
-            (Direction::Ingress, _) => (Target::TcxIngress, name::TC_INGRESS),
-            (Direction::Egress, LinkKind::Ip) => (Target::TcxEgress, name::TC_EGRESS_IP),
-            (Direction::Egress, _) => (Target::TcxEgress, name::TC_EGRESS),
-        };
+        let (target, name) = tc_program(direction, self.interface);
         let program = program_fd(self.ebpf, name)?;
         if self.options.tc == TcChoice::Auto {
             match Link::create(program, self.interface.index, target) {
@@ -272,6 +270,16 @@ impl Place<'_> {
         Filter::attach(program, name, self.interface.index, direction)
             .map(|filter| (How::Clsact, Held::Filter(filter)))
             .map_err(|error| no_filter(self.interface, direction, error))
+    }
+}
+
+/// Where a direction attaches by TCX, and which program.
+fn tc_program(direction: Direction, interface: &Interface) -> (Target, &'static str) {
+    match (direction, interface.link) {
+        (Direction::Ingress, LinkKind::Ip) => (Target::TcxIngress, name::TC_INGRESS_IP),
+        (Direction::Ingress, _) => (Target::TcxIngress, name::TC_INGRESS),
+        (Direction::Egress, LinkKind::Ip) => (Target::TcxEgress, name::TC_EGRESS_IP),
+        (Direction::Egress, _) => (Target::TcxEgress, name::TC_EGRESS),
     }
 }
 

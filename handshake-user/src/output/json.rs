@@ -4,48 +4,68 @@ use handshake_common::options::Mptcp;
 use handshake_common::packet::tcp::Flags;
 use handshake_common::packet::tunnel::Layer;
 use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use crate::attempt::{Attempt, Frames, Nanos, Opening};
-use crate::outcome::Side;
+use crate::outcome::{EndedBy, Outcome, Side};
 use crate::snapshot::{AttemptView, Role, Summary};
 
 /// Version of the records.
 pub const SCHEMA: u32 = 1;
+/// Pattern of absolute times.
+const TIME: &str = r"^-?[0-9]+\.[0-9]{9}$";
+/// Names of the hooks; "?" is a source that is no longer known.
+const HOOKS: [&str; 4] = ["xdp", "tc-ingress", "tc-egress", "?"];
 
 /// An ended attempt. Absolute times are strings of seconds since 1970 with nine decimals,
 /// latencies signed nanoseconds; unknown is null.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AttemptRecord {
     /// "attempt"; live only.
+    #[schemars(extend("const" = "attempt"))]
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     /// Version of the record; live only.
+    #[schemars(extend("const" = SCHEMA))]
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<u32>,
     /// 1, 2, … in order of first packet.
     id: u64,
+    /// Address of the end that opened it.
     client_ip: String,
+    /// Its port.
     client_port: u16,
+    /// Address of the end that was asked.
     server_ip: String,
+    /// Its port.
     server_port: u16,
     /// What became of it.
+    #[schemars(extend("enum" = Outcome::ALL.map(Outcome::name)))]
     outcome: &'static str,
     /// What ended it.
+    #[schemars(extend("enum" = EndedBy::ALL.map(EndedBy::name)))]
     ended_by: &'static str,
     /// First packet of the attempt.
+    #[schemars(extend("pattern" = TIME))]
     t_first: String,
     /// First SYN.
+    #[schemars(extend("pattern" = TIME))]
     t_syn: Option<String>,
     /// Last SYN.
+    #[schemars(extend("pattern" = TIME))]
     t_syn_last: Option<String>,
     /// First copy of the SYN-ACK taken.
+    #[schemars(extend("pattern" = TIME))]
     t_synack: Option<String>,
     /// Last valid SYN-ACK.
+    #[schemars(extend("pattern" = TIME))]
     t_synack_last: Option<String>,
     /// Completing segment of the client.
+    #[schemars(extend("pattern" = TIME))]
     t_ack: Option<String>,
     /// End; null if the input ended first.
+    #[schemars(extend("pattern" = TIME))]
     t_end: Option<String>,
     /// `t_synack - t_syn`.
     lat_syn_synack_ns: Option<Nanos>,
@@ -69,7 +89,9 @@ pub struct AttemptRecord {
     bad_synack: u32,
     /// Disbelieved RSTs.
     bad_rst: u32,
+    /// Sequence number of the client's SYN.
     client_isn: u32,
+    /// Sequence number of the SYN-ACK taken.
     server_isn: Option<u32>,
     /// First copy of the SYN.
     syn: Option<OpeningRecord>,
@@ -80,7 +102,9 @@ pub struct AttemptRecord {
     /// Did the third ACK have exactly the expected numbers?
     ack_exact: Option<bool>,
     /// "client" or "server".
+    #[schemars(extend("enum" = ["client", "server", null]))]
     rst_from: Option<&'static str>,
+    /// The ICMP error that ended it.
     icmp: Option<IcmpRecord>,
     /// Both ends sent a SYN.
     simultaneous: bool,
@@ -95,6 +119,7 @@ pub struct AttemptRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     iface: Option<String>,
     /// Hook that saw the first packet; live only.
+    #[schemars(extend("enum" = HOOKS))]
     #[serde(skip_serializing_if = "Option::is_none")]
     hook: Option<&'static str>,
     /// The host's part; live only.
@@ -110,32 +135,43 @@ pub struct AttemptRecord {
 struct OpeningRecord {
     /// Window, unscaled.
     win: u16,
+    /// Maximum segment size, in bytes.
     mss: Option<u16>,
+    /// Window scale, in bits.
     wscale: Option<u8>,
+    /// Selective acknowledgements permitted.
     sack_ok: bool,
     /// Timestamps present.
     ts: bool,
     /// Fast Open cookie in hex, "" for a request.
     tfo: Option<String>,
     /// "capable", "join" or "other".
+    #[schemars(extend("enum" = ["capable", "join", "other", null]))]
     mptcp: Option<&'static str>,
     /// Letters of the flags A (AE), C, E, U, P that are set.
     flags: String,
     /// Payload in bytes.
     len: u32,
+    /// TTL or hop limit.
     ttl: u8,
 }
 
+/// An ICMP error that quotes the handshake.
 #[derive(Debug, Serialize, JsonSchema)]
 struct IcmpRecord {
+    /// ICMP type.
     #[serde(rename = "type")]
     icmp_type: u8,
+    /// ICMP code.
     code: u8,
+    /// Who sent it.
     src: String,
     /// "syn" or "synack".
+    #[schemars(extend("enum" = ["syn", "synack"]))]
     quotes: &'static str,
 }
 
+/// Numbers of packets in the file, from 1; absent if not seen.
 #[derive(Debug, Serialize, JsonSchema)]
 struct FramesRecord {
     first: u64,
@@ -161,10 +197,13 @@ fn is_zero(number: &u64) -> bool {
 pub struct StartRecord {
     /// "start".
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "start"))]
     pub kind: &'static str,
     /// Version of the records.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     /// Wall-clock time.
+    #[schemars(extend("pattern" = TIME))]
     pub time: String,
     /// Version of handshake.
     pub version: &'static str,
@@ -198,10 +237,13 @@ pub struct InterfaceRecord {
 pub struct LossRecord {
     /// "loss".
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "loss"))]
     pub kind: &'static str,
     /// Version of the records.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     /// Wall-clock time at which it was noticed.
+    #[schemars(extend("pattern" = TIME))]
     pub time: String,
     /// "ring-full", "filter-eviction", …
     pub reason: &'static str,
@@ -214,10 +256,13 @@ pub struct LossRecord {
 pub struct SummaryRecord<'a> {
     /// "summary".
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "summary"))]
     pub kind: &'static str,
     /// Version of the records.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     /// Wall-clock time.
+    #[schemars(extend("pattern" = TIME))]
     pub time: String,
     /// Seconds watched.
     pub duration_s: f64,
@@ -238,6 +283,17 @@ pub enum Record<'a> {
     Loss(LossRecord),
     /// Last line.
     Summary(SummaryRecord<'a>),
+}
+
+/// The JSON Schema of [`Record`], indented, with a line break at its end.
+#[must_use]
+pub fn schema() -> String {
+    // As written, not as read: what is always there is required, also if it may be null.
+    let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let schema = generator.root_schema_for::<Record<'_>>();
+    let mut text = format!("{:#}", schema.as_value());
+    text.push('\n');
+    text
 }
 
 /// Seconds with nine decimals.

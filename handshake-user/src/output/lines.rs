@@ -37,10 +37,11 @@ impl Lines {
         let (client, server) = (a.key.client_addr().to_string(), a.key.server_addr().to_string());
         self.client_width = self.client_width.max(client.len());
         self.server_width = self.server_width.max(server.len());
-        let role = view.place.map_or("", |place| place.role.name());
+        // A capture file does not say whose it is.
+        let role = view.place.map(|place| format!("{:<9} ", place.role.name())).unwrap_or_default();
         let (on, off) = if self.color { (color(a.outcome), RESET) } else { ("", "") };
         let mut line = format!(
-            "{time} {role:<9} {client:>cw$} → {server:<sw$} {on}{outcome:<17}{off}",
+            "{time} {role}{client:>cw$} → {server:<sw$} {on}{outcome:<17}{off}",
             time = self.time(a.t_first.saturating_add(view.to_wall)),
             cw = self.client_width,
             sw = self.server_width,

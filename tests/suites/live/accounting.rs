@@ -1,9 +1,10 @@
 //! Nothing is lost without being counted: rings of one page, tables of a few dozen entries, and a
 //! program that cannot keep up.
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use handshake_tests::judge::{assert_balanced, from_client};
+use handshake_tests::judge::{assert_balanced, assert_lossless, from_client};
 use handshake_tests::lab::{Family, Lab};
 use handshake_tests::traffic::{self, Services};
 use handshake_tests::watcher::{Report, Watcher};
@@ -124,6 +125,39 @@ fn a_frozen_program_reports_true_times_once_it_thaws() -> Result<()> {
     for attempt in &report.attempts {
         assert_eq!(attempt["outcome"], "completed", "{attempt}");
         assert!(attempt["lat_total_ns"].as_i64() < Some(200_000_000), "{attempt}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_watch_started_amid_traffic_makes_no_failures_of_it() -> Result<()> {
+    let lab = Lab::direct()?;
+    let _services = Services::start(&lab)?;
+    for _ in 0..3 {
+        let stop = AtomicBool::new(false);
+        let report = std::thread::scope(|scope| {
+            let traffic = scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    traffic::complete(&lab, Family::V4, 1)?;
+                }
+                anyhow::Ok(())
+            });
+            let report = Watcher::start(&lab.server, &["-i", "srv0"]).and_then(|watcher| {
+                watcher.await_attempts(20, Duration::from_secs(10))?;
+                watcher.stop()
+            });
+            stop.store(true, Ordering::Relaxed);
+            traffic.join().map_err(|_| anyhow::anyhow!("the traffic panicked"))??;
+            report
+        })?;
+        assert_lossless(&report);
+        // The first may have been under way when the second hook was attached; nothing else is known
+        // in part, although attaching and detaching two hooks takes the kernel milliseconds.
+        let told = report.attempts.iter().map(|attempt| attempt["outcome"].as_str());
+        let told: Vec<_> = told.map(Option::unwrap_or_default).collect();
+        let partial = told.iter().take_while(|&&outcome| outcome == "completed-partial").count();
+        let whole = |outcome: &&str| ["completed", "unfinished"].contains(outcome);
+        assert!(told[partial..].iter().all(whole) && partial <= 1, "{told:?}");
     }
     Ok(())
 }

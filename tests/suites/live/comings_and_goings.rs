@@ -4,7 +4,7 @@ use std::time::Duration;
 use anyhow::Result;
 use handshake_tests::bpf::attachments;
 use handshake_tests::judge::{assert_balanced, from_client};
-use handshake_tests::lab::{Addresses, Family, Lab, veth};
+use handshake_tests::lab::{Addresses, Family, Lab, Namespace, veth};
 use handshake_tests::process::eventually;
 use handshake_tests::traffic::{self, Services};
 use handshake_tests::watcher::Watcher;
@@ -89,5 +89,54 @@ fn down_and_up_again_changes_nothing() -> Result<()> {
         lab.server.await_carrier("srv0")?;
     }
     assert_balanced(&watcher.stop()?);
+    Ok(())
+}
+
+#[test]
+fn a_renamed_device_is_followed_under_its_new_name() -> Result<()> {
+    let lab = Lab::direct()?;
+    let _services = Services::start(&lab)?;
+    let watcher = Watcher::start(&lab.server, &["-i", "srv0"])?;
+    lab.server.run(&["ip", "link", "set", "srv0", "name", "new0"])?;
+    watcher.await_stderr("new0", SOON)?;
+    traffic::complete(&lab, Family::V4, 1)?;
+    watcher.await_attempts(1, Duration::from_secs(5))?;
+    let report = watcher.stop()?;
+    assert_balanced(&report);
+    assert_eq!(report.attempts[0]["iface"], "new0");
+    Ok(())
+}
+
+#[test]
+fn a_device_moved_to_another_namespace_is_said_to_be_gone() -> Result<()> {
+    let lab = Lab::direct()?;
+    let elsewhere = Namespace::new()?;
+    let watcher = Watcher::start(&lab.server, &["-i", "srv0"])?;
+    let said = watcher.stderr().len();
+    lab.server.run(&["ip", "link", "set", "srv0", "netns", &elsewhere.pid()])?;
+    eventually("it says so", SOON, || watcher.stderr()[said..].contains("srv0"))?;
+    assert_balanced(&watcher.stop()?);
+    assert!(attachments(&elsewhere, "srv0")?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_device_deleted_ten_times_is_watched_after_each() -> Result<()> {
+    let lab = Lab::direct()?;
+    let _services = Services::start(&lab)?;
+    let watcher = Watcher::start(&lab.server, &["-i", "srv0"])?;
+    for turn in 1..=10 {
+        lab.server.run(&["ip", "link", "delete", "srv0"])?;
+        join(&lab)?;
+        eventually("both programs are back", SOON, || {
+            attachments(&lab.server, "srv0").is_ok_and(|found| found.len() == 2)
+        })?;
+        traffic::complete(&lab, Family::V6, 1)?;
+        watcher.await_attempts(turn, Duration::from_secs(5))?;
+    }
+    let report = watcher.stop()?;
+    assert_balanced(&report);
+    let completed = report.attempts.iter().filter(|attempt| attempt["outcome"] == "completed");
+    assert_eq!(completed.count(), 10, "{:?}", report.attempts);
     Ok(())
 }

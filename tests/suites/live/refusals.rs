@@ -54,6 +54,7 @@ fn two_capabilities_are_enough() -> Result<()> {
     let wrapper = ["setpriv", &format!("--bounding-set={kept}"), "--inh-caps=-all"];
     let report = refuse(&namespace, &wrapper, &["watch", "-i", "lo", "--duration", "300ms"])?;
     assert!(report.status.success(), "{}", report.stderr);
+    assert!(report.stderr.contains("watching lo"), "{}", report.stderr);
     Ok(())
 }
 

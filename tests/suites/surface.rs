@@ -1,0 +1,23 @@
+//! What users and their scripts meet: texts, records, exit codes, terminals. Names and formats are
+//! API, so they are compared with golden files (`support/golden.rs` says how to change them).
+//!
+//! Needs the built program (`HANDSHAKE_BIN`, else `cargo xtask build`), no root and no BPF.
+
+#[path = "surface/bad_input.rs"]
+mod bad_input;
+#[path = "surface/generated.rs"]
+mod generated;
+#[path = "surface/help.rs"]
+mod help;
+#[path = "surface/pipes.rs"]
+mod pipes;
+#[path = "surface/program.rs"]
+mod program;
+#[path = "surface/refusals.rs"]
+mod refusals;
+#[path = "surface/replay.rs"]
+mod replay;
+#[path = "surface/schema.rs"]
+mod schema;
+#[path = "surface/terminal.rs"]
+mod terminal;

@@ -1,0 +1,104 @@
+//! What cannot be done is refused with the reason and the next step, and with the right exit code.
+
+use handshake_tests::process::without_capabilities;
+
+use crate::program::{Said, handshake, run, said};
+
+#[track_caller]
+fn assert_usage(arguments: &[&str], words: &[&str]) {
+    let said = run(arguments);
+    assert_eq!((said.stdout.as_str(), said.code), ("", Some(2)), "{arguments:?}");
+    for word in words {
+        assert!(said.stderr.contains(word), "{arguments:?}: {word} in\n{}", said.stderr);
+    }
+}
+
+#[test]
+fn an_unknown_flag_value_or_command_is_answered_with_the_nearest() {
+    assert_usage(&["watch", "--fromat", "json"], &["'--fromat'", "'--format'"]);
+    assert_usage(&["--intrface", "lo"], &["'--intrface'", "'--interface'"]);
+    assert_usage(&["replay", "--linegr", "1s", "x"], &["'--linegr'", "'--linger'"]);
+    assert_usage(&["wacth"], &["'wacth'", "'watch'"]);
+    assert_usage(&["replay", "--format", "jsn", "x"], &["'jsn'", "'json'"]);
+    assert_usage(&["watch", "--xdp-mode", "genric"], &["'genric'", "'generic'"]);
+    assert_usage(&["completions", "bsh"], &["'bsh'", "'bash'"]);
+}
+
+#[test]
+fn a_wrong_value_is_answered_with_what_is_right() {
+    for (arguments, words) in [
+        (["watch", "--timeout", "5"], "a duration with its unit, such as 10s, 500ms or 2m"),
+        (["watch", "--timeout", "0s"], "longer than zero"),
+        (["watch", "--duration", "-5s"], "longer than zero"),
+        (["watch", "--port", "0"], "1..=65535"),
+        (["watch", "--port", "https"], "invalid digit"),
+        (["watch", "--count", "0"], "1.."),
+        (["watch", "--net", "10.0.0.0/33"], "a network such as 10.0.0.0/8 or fd00::/8"),
+        (["watch", "--max-attempts", "0"], "a number from 1 to"),
+        (["replay", "--linger", "x"], "a duration with its unit"),
+    ] {
+        let argument = format!("{}={}", arguments[1], arguments[2]);
+        assert_usage(&[arguments[0], &argument, "x"][..2], &[words]);
+    }
+    assert_usage(&["replay"], &["<FILE>"]);
+    assert_usage(&["replay", "--format"], &["--format", "json"]);
+}
+
+/// As a user without any privilege, whoever runs the tests.
+fn unprivileged(arguments: &[&str]) -> Said {
+    said(without_capabilities(&mut handshake(arguments)))
+}
+
+#[test]
+fn without_privilege_the_capabilities_and_the_command_are_named() {
+    for arguments in [&["watch", "-i", "lo", "--duration", "1s"][..], &["-i", "lo"]] {
+        let said = unprivileged(arguments);
+        assert_eq!((said.stdout.as_str(), said.code), ("", Some(77)), "{}", said.stderr);
+        for words in [
+            "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON are missing",
+            "`sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep /",
+            "run it with `sudo /",
+        ] {
+            assert!(said.stderr.contains(words), "{words} in\n{}", said.stderr);
+        }
+        assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+    }
+}
+
+#[test]
+fn replay_needs_no_privilege() {
+    let path = crate::program::capture("lab-basic-eth.pcap");
+    let arguments = ["replay", "--format", "json", crate::program::path_text(&path)];
+    assert_eq!(unprivileged(&arguments), run(&arguments));
+}
+
+/// The name is looked at before the privilege: reading the interfaces needs none, and whoever
+/// mistyped one shall not have to find that out after the trouble of becoming root.
+#[test]
+fn an_unknown_interface_is_answered_with_the_nearest_names_also_without_privilege() {
+    for (pattern, words) in [
+        ("loo", r#"no interface is named "loo"; did you mean "lo""#),
+        ("l0", r#"no interface is named "l0"; there is "lo""#),
+        ("loo*", r#"no interface matches "loo*"; did you mean "lo""#),
+        ("zzzz", r#"no interface is named "zzzz"; "#),
+    ] {
+        let said = unprivileged(&["watch", "-i", pattern, "--duration", "1s"]);
+        assert_eq!((said.stdout.as_str(), said.code), ("", Some(3)), "{}", said.stderr);
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+        assert!(said.stderr.ends_with("; `ip link` lists all\n"), "{}", said.stderr);
+        assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+    }
+}
+
+#[test]
+fn one_unknown_interface_among_known_ones_is_refused() {
+    let said = unprivileged(&["watch", "-i", "lo", "-i", "loo", "--duration", "1s"]);
+    assert_eq!(said.code, Some(3), "{}", said.stderr);
+}
+
+#[test]
+fn an_interface_name_reaches_no_terminal_as_it_is() {
+    let said = unprivileged(&["watch", "-i", "\u{1b}[2J\u{202e}", "--duration", "1s"]);
+    assert!(said.stderr.contains(r#""\u{1b}[2J\u{202e}""#), "{:?}", said.stderr);
+    assert_eq!(said.code, Some(3));
+}

@@ -1,0 +1,131 @@
+//! What changes when somebody looks: colours, and how far a long file has been read.
+
+use std::io::{Write, pipe};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use handshake_tests::pty::{self, Terminal};
+
+use crate::program::{capture, handshake, path_text, pcap_header, pcap_record, run, scratch};
+
+const RED: &str = "\x1b[31m";
+const GREEN: &str = "\x1b[32m";
+const ERASE: &str = "\r\x1b[K";
+
+fn on_terminal(settings: &[(&str, &str)]) -> String {
+    let (good, bad) = (capture("lab-basic-eth.pcap"), capture("lab-refused-null.pcap"));
+    let mut command = handshake(&["replay", path_text(&good), path_text(&bad)]);
+    command.envs(settings.iter().copied());
+    let (status, shown) = pty::run(command, Terminal::Stdout).expect("a terminal");
+    assert!(status.success());
+    assert_eq!(shown.lines().count(), 24, "{shown}");
+    shown
+}
+
+#[test]
+fn outcomes_have_colours_on_a_terminal() {
+    let shown = on_terminal(&[]);
+    assert_eq!((shown.matches(GREEN).count(), shown.matches(RED).count()), (12, 12));
+    // https://no-color.org: an empty variable says nothing.
+    assert!(on_terminal(&[("NO_COLOR", "")]).contains(GREEN));
+}
+
+#[test]
+fn there_is_no_colour_where_it_is_not_wanted() {
+    for settings in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let shown = on_terminal(&[settings]);
+        assert!(!shown.contains('\x1b'), "{settings:?}: {shown:?}");
+    }
+}
+
+#[test]
+fn a_pipe_gets_the_same_without_colour() {
+    let (good, bad) = (capture("lab-basic-eth.pcap"), capture("lab-refused-null.pcap"));
+    let piped = run(&["replay", path_text(&good), path_text(&bad)]);
+    assert!(!piped.stdout.contains('\x1b') && !piped.stderr.contains('\x1b'));
+    let codes = [GREEN, RED, "\x1b[0m", "\r"];
+    let plain = codes.iter().fold(on_terminal(&[]), |text, code| text.replace(code, ""));
+    assert_eq!(plain, piped.stdout);
+}
+
+/// `tcpdump -Uw - | handshake replay -`: whoever watches shall not wait for a full buffer.
+#[test]
+fn a_line_is_shown_while_standard_input_is_still_open() {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let (reader, mut writer) = pipe().expect("a pipe");
+    let (tell, told) = mpsc::channel();
+    let feeder = std::thread::spawn(move || {
+        let bytes = std::fs::read(capture("lab-basic-eth.pcap")).expect("a fixture");
+        writer.write_all(&bytes).expect("it reads");
+        // The pipe is closed when this thread ends.
+        told.recv_timeout(PATIENCE).is_ok()
+    });
+    let mut command = handshake(&["replay", "-"]);
+    command.stdin(reader);
+    let watch = |_: &[u8]| tell.send(()).unwrap_or(());
+    let (status, shown) = pty::run_watching(command, Terminal::Stdout, watch).expect("a terminal");
+    assert!(feeder.join().expect("it fed"), "nothing was shown before the input's end");
+    assert!(status.success());
+    assert_eq!(shown.lines().count(), 12, "{shown}");
+}
+
+#[test]
+fn help_has_no_colour_if_not_wanted() {
+    let mut command = handshake(&["--help"]);
+    command.env("NO_COLOR", "1");
+    let (_, shown) = pty::run(command, Terminal::Both).expect("a terminal");
+    assert!(shown.contains("Usage:") && !shown.contains('\x1b'), "{shown:?}");
+}
+
+/// Frames that are not ours, so that reading is all there is to do.
+fn long_capture(name: &str) -> std::path::PathBuf {
+    let mut bytes = pcap_header(1);
+    let record = pcap_record(1, &[0; 60_000]);
+    while bytes.len() < 9 << 20 {
+        bytes.extend(&record);
+    }
+    scratch(name, &bytes)
+}
+
+#[test]
+fn reading_a_long_file_is_shown_and_leaves_no_trace() {
+    let path = long_capture("long\u{1b}[31m.pcap");
+    let command = handshake(&["replay", "--format", "json", path_text(&path)]);
+    let (status, shown) = pty::run(command, Terminal::Stderr).expect("a terminal");
+    assert!(status.success());
+    let steps: Vec<_> = shown.split(ERASE).collect();
+    assert_eq!((steps.first(), steps.last()), (Some(&""), Some(&"")), "{shown:?}");
+    let steps = &steps[1..steps.len() - 1];
+    assert!((20..=101).contains(&steps.len()), "{steps:?}");
+    for step in steps {
+        let (percent, rest) = step.split_once('%').expect("a percentage");
+        assert!(percent.trim().parse::<u32>().is_ok_and(|one| one <= 100), "{step}");
+        assert!(rest.starts_with(" of /") && rest.ends_with(r"/long\u{1b}[31m.pcap"), "{step}");
+    }
+    assert!(steps.last().is_some_and(|last| last.starts_with("100%")), "{steps:?}");
+}
+
+#[test]
+fn progress_comes_before_the_summary_not_into_it() {
+    let path = long_capture("long.pcap");
+    let command = handshake(&["replay", "--format", "summary", path_text(&path)]);
+    let (_, shown) = pty::run(command, Terminal::Both).expect("a terminal");
+    let end = shown.rfind(ERASE).expect("progress") + ERASE.len();
+    assert!(shown[end..].starts_with("attempts: 0 started"), "{shown:?}");
+}
+
+#[test]
+fn nobody_is_shown_progress_who_does_not_look_or_reads_lines() {
+    let path = long_capture("unseen.pcap");
+    let piped = run(&["replay", "--format", "json", path_text(&path)]);
+    assert_eq!(piped.stderr, "");
+    let lines = || handshake(&["replay", path_text(&path)]);
+    let (_, shown) = pty::run(lines(), Terminal::Both).expect("a terminal");
+    assert!(!shown.contains('%'), "{shown:?}");
+    let (_, shown) = pty::run(lines(), Terminal::Stdout).expect("a terminal");
+    assert_eq!(shown, "");
+    let short = capture("lab-basic-eth.pcap");
+    let command = handshake(&["replay", "--format", "json", path_text(&short)]);
+    let (_, shown) = pty::run(command, Terminal::Stderr).expect("a terminal");
+    assert_eq!(shown, "");
+}
