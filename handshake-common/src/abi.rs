@@ -161,6 +161,10 @@ impl Counter {
         Self::Spent,
     ];
 
+    /// Those that say that the filter has forgotten a pending attempt.
+    pub const FORGETTING: [Self; 4] =
+        [Self::EvictedOneSided, Self::EvictedTwoSided, Self::Contended, Self::Spent];
+
     /// The name in every output.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -3,7 +3,7 @@
 //! A small set-associative table of fingerprints remembers the attempts that have begun and not
 //! yet evidently completed. Every SYN and SYN-ACK makes an event and is remembered; any other
 //! segment (or ICMP error) makes one only if its flow is remembered. An entry is forgotten when a
-//! segment ends the attempt *for sure* by the rules of the tracker (oracle SEMANTICS sections 5
+//! segment ends the attempt *for sure* by the rules of the tracker (docs/semantics.md sections 5
 //! and 6, restated here more strictly), so the filter may forward more than the tracker needs,
 //! but never less, except by an eviction, and evictions are counted ([`Table`]).
 //!
@@ -23,7 +23,7 @@ use crate::packet::tcp::{Flags, Header};
 pub const WAYS: usize = 4;
 /// Segments forwarded for one entry without its attempt ending, before it is given up.
 pub const BUDGET: u8 = 255;
-/// "In window of" of oracle SEMANTICS, conventions.
+/// "In window of" of docs/semantics.md, conventions.
 pub const WINDOW: u32 = 1 << 20;
 /// Most payload a SYN may carry for a SYN-ACK that acknowledges data to be believed.
 const MAX_SYN_PAYLOAD: u32 = 0xffff;

@@ -56,8 +56,7 @@ pub fn observe<F: Frame, S: Sink<F>>(frame: &F, link: Link, keys: &Keys, sink: &
         }
         Quick::NotTcp | Quick::Unsure => {}
     }
-    let parsed =
-        if S::DECAP { tunnel::parse(frame, link, keys) } else { parse(frame, link, keys) };
+    let parsed = if S::DECAP { tunnel::parse(frame, link, keys) } else { parse(frame, link, keys) };
     let counter = match parsed {
         Parsed::Segment(segment) => on_segment(frame, &segment, sink),
         Parsed::IcmpError(error) => on_icmp_error(frame, &error, sink),

@@ -162,7 +162,7 @@ impl TcFrame {
         }
     }
 
-    /// Off the common path and not inlined: the verifier checks it once.
+    /// Off the common path: headers nearly always lie in the linear part.
     #[inline(always)]
     fn load<T>(&self, offset: usize) -> Option<T> {
         let mut value = MaybeUninit::<T>::uninit();

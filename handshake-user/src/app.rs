@@ -74,7 +74,7 @@ pub fn cleanup() -> Result<ExitCode> {
 /// # Errors
 /// If a program does not load.
 pub fn verify() -> Result<ExitCode> {
-    let mut failed = false;
+    let mut code = 0;
     let mut out = Output::stdout();
     for report in loader::verify().map_err(Failure::from)? {
         let line = match report.result {
@@ -85,14 +85,14 @@ pub fn verify() -> Result<ExitCode> {
                 sizes.jited_bytes
             ),
             Err(error) => {
-                failed = true;
+                code = code.max(error.exit_code());
                 format!("failed {}: {}", report.name, Escaped(error))
             }
         };
         let _ = out.line(&line)?;
     }
     let _ = out.flush()?;
-    Ok(ExitCode::from(u8::from(failed)))
+    Ok(ExitCode::from(code))
 }
 
 /// A run of `watch`.
@@ -202,6 +202,8 @@ impl<'a> Watching<'a> {
             Change::LinkUp(interface) => self.take_up(&interface)?,
             Change::LinkGone { index, name } => {
                 if self.loader.detach(index) {
+                    self.engine.note_gap();
+                    self.view.gap("interface-gone")?;
                     say(format_args!("{name} is gone; it is taken up again when it comes back"));
                 }
             }
@@ -251,6 +253,8 @@ impl<'a> Watching<'a> {
                 continue;
             }
             self.loader.detach(health.index);
+            self.engine.note_gap();
+            self.view.gap("detached")?;
             let all = interfaces::list().map_err(Failure::from)?;
             let Some(interface) = all.iter().find(|one| one.index == health.index) else {
                 say(format_args!(
@@ -343,7 +347,7 @@ fn config(args: &WatchArgs) -> Config {
     Config { timeout: nanos(args.timeout), linger: nanos(LINGER), max_attempts: args.max_attempts }
 }
 
-/// How long an ended attempt is remembered (oracle SEMANTICS section 3).
+/// How long an ended attempt is remembered (docs/semantics.md section 3).
 const LINGER: Duration = Duration::from_secs(60);
 
 /// Does standard output show colours?

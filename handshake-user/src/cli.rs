@@ -175,12 +175,12 @@ pub struct WatchArgs {
 
     /// Bytes of each CPU's event ring, rounded up to a power of two of pages.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20,
-          value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+          value_parser = clap::value_parser!(u32).range(1..=1 << 28))]
     pub ring_bytes: u32,
 
     /// Attempts that the kernel remembers as pending, rounded up to a power of two.
     #[arg(long, value_name = "N", default_value_t = 16_384,
-          value_parser = clap::value_parser!(u32).range(4..=1 << 24))]
+          value_parser = clap::value_parser!(u32).range(4..=1 << 22))]
     pub table_entries: u32,
 }
 

@@ -107,6 +107,11 @@ impl Engine {
         self.whole = *self.whole.start()..=Clock::now();
     }
 
+    /// A hook was detached under us: what is open may have lost evidence there.
+    pub fn note_gap(&mut self) {
+        self.tracker.note_loss(nanos(Clock::now()));
+    }
+
     /// Reads counters and rings once, boundedly.
     ///
     /// Counters come first: whatever they say is lost concerns attempts that cannot have timed out
@@ -174,6 +179,7 @@ impl Engine {
             ("filter-evicted-one-sided", Counter::EvictedOneSided),
             ("filter-evicted-two-sided", Counter::EvictedTwoSided),
             ("filter-contended", Counter::Contended),
+            ("filter-spent", Counter::Spent),
         ];
         let losses = reasons
             .into_iter()
@@ -203,8 +209,8 @@ impl Engine {
 
 /// Everything that can make the tracker miss evidence.
 fn lost_evidence(counters: &Counters) -> u64 {
-    let filter = [Counter::EvictedOneSided, Counter::EvictedTwoSided, Counter::Contended];
-    counters.lost() + filter.into_iter().map(|counter| counters.total(counter)).sum::<u64>()
+    let filter = Counter::FORGETTING.into_iter().map(|counter| counters.total(counter));
+    counters.lost() + filter.sum::<u64>()
 }
 
 fn nanos(boot_ns: u64) -> Nanos {

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 
+use handshake_common::abi::Counter;
 use jiff::tz::TimeZone;
 
 use crate::attempt::{Attempt, Nanos};
@@ -137,7 +138,9 @@ pub fn replay<R: Read, W: Write>(
     let mut run = Run::new(args, color);
     while let Some(record) = capture.next_record() {
         run.tracker.expire(record.time_ns);
-        if let Some(observation) = run.source.feed(&record) {
+        let observation = run.source.feed(&record);
+        run.note_forgotten(record.time_ns);
+        if let Some(observation) = observation {
             run.delivered += 1;
             run.tracker.observe(&observation);
         }
@@ -159,6 +162,7 @@ struct Run {
     tracker: Tracker,
     metrics: Metrics,
     delivered: u64,
+    forgotten: u64,
     format: ReplayFormat,
     lines: Lines,
     /// Ended attempts that wait for an earlier one.
@@ -178,10 +182,20 @@ impl Run {
             tracker: Tracker::new(config),
             metrics: Metrics::new(),
             delivered: 0,
+            forgotten: 0,
             format: args.format,
             lines: Lines::new(color, TimeZone::system()),
             waiting: BTreeMap::new(),
             next_id: 1,
+        }
+    }
+
+    /// Attempts that the filter had to forget may lose evidence, here as in the kernel.
+    fn note_forgotten(&mut self, time: Nanos) {
+        let forgotten = Counter::FORGETTING.iter().map(|one| self.source.counter(*one)).sum();
+        if forgotten > self.forgotten {
+            self.forgotten = forgotten;
+            self.tracker.note_loss(time);
         }
     }
 

@@ -3,7 +3,7 @@
 //! A pure state machine: [`Tracker::observe`] takes events in order of time, [`Tracker::expire`]
 //! and [`Tracker::next_deadline`] deal with time-outs, [`Tracker::drain`] hands out what has
 //! ended. It has no clock and does no I/O; the time of an event at its hook is the only time it
-//! knows. Rules: the oracle's SEMANTICS, sections 3 to 9 and 11; `state` has the evidence,
+//! knows. Rules: docs/semantics.md, sections 3 to 9 and 11; `state` has the evidence,
 //! `table` the bounded memory.
 //!
 //! The books balance at every moment: attempts started = attempts ended + attempts open
@@ -219,8 +219,8 @@ impl Tracker {
     fn supersede(&mut self, key: &Key, seen: &Observation) {
         let Some(open) = self.table.get(key) else { return };
         let time = Some(seen.event.time_ns as Nanos);
-        let end = End::new(open.unanswered(), EndedBy::Superseded, time);
-        self.end(key, end);
+        let outcome = if self.is_uncertain(open) { Outcome::Unfinished } else { open.unanswered() };
+        self.end(key, End::new(outcome, EndedBy::Superseded, time));
     }
 
     /// Section 3, linger: a late copy, a repetition, or simply the first SYN.

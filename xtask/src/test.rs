@@ -73,7 +73,6 @@ fn run_privileged(
     let mut command = cargo_test(program);
     command.args(["--package", "handshake-tests", "--features", "privileged"]);
     command.args(names.iter().flat_map(|name| ["--test", name]));
-    command.env("HANDSHAKE_PRIVILEGED", "1");
     tally.run(command.args(["--", "--test-threads=1"]).args(&options.filters))
 }
 

@@ -9,7 +9,7 @@ mod field {
     pub(super) const V6_LEN: usize = 40;
 }
 
-/// Does this type and code end an attempt (oracle SEMANTICS section 8)? Fragmentation needed and
+/// Does this type and code end an attempt (docs/semantics.md section 8)? Fragmentation needed and
 /// packet too big are path MTU discovery at work; redirects and source quench are advice.
 #[inline(always)]
 #[must_use]

@@ -12,7 +12,7 @@ mod field {
     pub(super) const V6_FRAGMENT_OFFSET: u32 = 0xfff8;
 }
 
-/// Extension headers followed before the walk ends (oracle SEMANTICS section 2).
+/// Extension headers followed before the walk ends (docs/semantics.md section 2).
 pub const MAX_EXTENSIONS: usize = 8;
 
 /// An IP header and everything up to its transport header.

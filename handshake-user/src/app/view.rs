@@ -72,6 +72,7 @@ impl View {
     pub(super) fn start(&mut self, loader: &Loader) -> io::Result<()> {
         for attachment in loader.attachments() {
             self.names.insert(attachment.index, attachment.name.clone());
+            self.lines.show_interface(&attachment.name);
         }
         if self.format == Format::Json {
             let record = StartRecord {
@@ -91,6 +92,7 @@ impl View {
     /// An interface came (back) while watching.
     pub(super) fn attached(&mut self, attachment: &Attachment) -> io::Result<()> {
         self.names.insert(attachment.index, attachment.name.clone());
+        self.lines.show_interface(&attachment.name);
         Ok(())
     }
 
@@ -127,21 +129,26 @@ impl View {
         }
     }
 
+    /// We were blind for a while: no event can be counted.
+    pub(super) fn gap(&mut self, reason: &'static str) -> io::Result<()> {
+        self.loss(Loss { reason, count: 0 })
+    }
+
+    fn loss(&mut self, loss: Loss) -> io::Result<()> {
+        if self.format == Format::Json {
+            let Loss { reason, count } = loss;
+            let time = self.now();
+            let record = LossRecord { kind: "loss", schema: SCHEMA, time, reason, count };
+            let _ = self.out.json(&record)?;
+            let _ = self.out.flush()?;
+        }
+        Ok(())
+    }
+
     /// Losses since they were last told.
     pub(super) fn losses(&mut self, losses: &[Loss]) -> io::Result<()> {
         for loss in losses {
-            if self.format == Format::Json {
-                let Loss { reason, count } = *loss;
-                let time = self.now();
-                let _ = self.out.json(&LossRecord {
-                    kind: "loss",
-                    schema: SCHEMA,
-                    time,
-                    reason,
-                    count,
-                })?;
-                let _ = self.out.flush()?;
-            }
+            self.loss(*loss)?;
             let what = "attempts open now are uncertain, their silence is not reported as failure";
             say(format_args!("handshake: lost {} ({}); {what}", loss.count, loss.reason));
         }

@@ -43,7 +43,7 @@ pub enum LoadError {
     /// The verifier refused a program.
     #[error(
         "the verifier of this kernel ({kernel}) refuses program {program}: {reason}; this is a \
-         bug of handshake: please report it with the output of `sudo handshake doctor`"
+         bug of handshake: please report it with the output of `sudo handshake verify`"
     )]
     Rejected {
         /// The program's name.

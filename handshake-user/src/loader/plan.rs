@@ -53,7 +53,7 @@ fn obstacle(interface: &Interface) -> Option<String> {
         (Some(slot), _) => holder(slot),
         _ if interface.is_loopback => "loopback has no native XDP".to_owned(),
         _ if interface.link != LinkKind::Ethernet => "native XDP needs an Ethernet link".to_owned(),
-        (_, Some("veth")) => "native XDP slows down TCP on veth".to_owned(),
+        (_, Some("veth")) => "TC because native XDP slows down TCP on veth".to_owned(),
         (_, Some(kind)) => format!("a {kind} interface gains nothing from native XDP"),
         _ if !interface.is_physical => "no device is behind the interface".to_owned(),
         _ => return driver_obstacle(interface.driver.as_deref()),

@@ -245,7 +245,8 @@ pub struct LossRecord {
     /// Wall-clock time at which it was noticed.
     #[schemars(extend("pattern" = TIME))]
     pub time: String,
-    /// "ring-full", "filter-eviction", …
+    /// "ring-full", "no-ring", "filter-…" (the kernel forgot pending attempts), "interface-gone",
+    /// "detached" (we were blind; the count is 0).
     pub reason: &'static str,
     /// How many since the last such record.
     pub count: u64,

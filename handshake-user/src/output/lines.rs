@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::attempt::{Attempt, Nanos};
+use crate::attempt::{Attempt, IcmpEnd, Nanos};
 use crate::outcome::{EndedBy, Outcome, Side};
+use crate::output::escape::Escaped;
 use crate::snapshot::AttemptView;
 
 /// Formats attempts; columns grow with the widest address seen.
@@ -14,6 +15,9 @@ use crate::snapshot::AttemptView;
 pub struct Lines {
     color: bool,
     zone: TimeZone,
+    /// Width of the interface column; shown once there are two names.
+    interface_width: usize,
+    interfaces: Vec<String>,
     client_width: usize,
     server_width: usize,
 }
@@ -28,7 +32,32 @@ impl Lines {
     /// A formatter for people in time zone `zone`.
     #[must_use]
     pub fn new(color: bool, zone: TimeZone) -> Self {
-        Self { color, zone, client_width: 21, server_width: 21 }
+        Self {
+            color,
+            zone,
+            interface_width: 0,
+            interfaces: Vec::new(),
+            client_width: 21,
+            server_width: 21,
+        }
+    }
+
+    /// Attempts may be seen on this interface; with several, lines say on which.
+    pub fn show_interface(&mut self, name: &str) {
+        if !self.interfaces.iter().any(|known| known == name) {
+            self.interfaces.push(name.to_owned());
+            self.interface_width = self.interface_width.max(name.chars().count());
+        }
+    }
+
+    fn interface_column(&self, view: &AttemptView<'_>) -> String {
+        match view.place {
+            Some(place) if self.interfaces.len() > 1 => {
+                let name = Escaped(place.interface).to_string();
+                format!("{name:<width$} ", width = self.interface_width)
+            }
+            _ => String::new(),
+        }
     }
 
     /// The line of one attempt, without a newline.
@@ -41,8 +70,9 @@ impl Lines {
         let role = view.place.map(|place| format!("{:<9} ", place.role.name())).unwrap_or_default();
         let (on, off) = if self.color { (color(a.outcome), RESET) } else { ("", "") };
         let mut line = format!(
-            "{time} {role}{client:>cw$} → {server:<sw$} {on}{outcome:<17}{off}",
+            "{time} {interface}{role}{client:>cw$} → {server:<sw$} {on}{outcome:<17}{off}",
             time = self.time(a.t_first.saturating_add(view.to_wall)),
+            interface = self.interface_column(view),
             cw = self.client_width,
             sw = self.server_width,
             outcome = a.outcome.name(),
@@ -109,10 +139,7 @@ fn reason(a: &Attempt) -> Option<String> {
     if let Some(icmp) = &a.icmp {
         let quoted = if icmp.quotes == Side::Client { "SYN" } else { "SYN-ACK" };
         let source = icmp.source;
-        return Some(format!(
-            "ICMP type {} code {} from {source} quotes the {quoted}",
-            icmp.icmp_type, icmp.code
-        ));
+        return Some(format!("ICMP {} from {source} quotes the {quoted}", icmp_name(icmp)));
     }
     match (a.ended_by, a.outcome) {
         (EndedBy::Superseded, _) => Some("the client began anew".to_owned()),
@@ -126,6 +153,26 @@ fn reason(a: &Attempt) -> Option<String> {
         _ if a.isn_repeat => Some("same SYN as the attempt before".to_owned()),
         _ => None,
     }
+}
+
+/// What tcpdump and the RFCs (792, 1812, 4443) call an ICMP error.
+fn icmp_name(icmp: &IcmpEnd) -> String {
+    let (icmp_type, code) = (icmp.icmp_type, icmp.code);
+    let name = match (icmp.source.is_ipv6(), icmp_type, code) {
+        (false, 3, 0 | 6) => "net unreachable",
+        (false, 3, 1 | 7) => "host unreachable",
+        (false, 3, 2) => "protocol unreachable",
+        (false, 3, 3) | (true, 1, 4) => "port unreachable",
+        (false, 3, 9 | 10 | 13) | (true, 1, 1) => "administratively prohibited",
+        (false, 11, _) | (true, 3, _) => "time exceeded",
+        (false, 12, _) | (true, 4, _) => "parameter problem",
+        (true, 1, 0) => "no route",
+        (true, 1, 3) => "address unreachable",
+        (true, 1, 5) => "source address policy",
+        (true, 1, 6) => "route rejected",
+        _ => return format!("type {icmp_type} code {code}"),
+    };
+    format!("{name} (type {icmp_type} code {code})")
 }
 
 /// A latency in the unit that suits it.

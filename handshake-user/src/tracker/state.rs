@@ -1,6 +1,6 @@
 //! The handshake state machine: one open attempt and the evidence for and against it.
 //!
-//! Rules and section numbers are those of the oracle's SEMANTICS; every function answers what a
+//! Rules and section numbers are those of docs/semantics.md; every function answers what a
 //! segment means for this attempt and changes nothing else.
 
 use handshake_common::event::Event;

@@ -1,8 +1,8 @@
 //! One hand-made frame for each encapsulation, what is none after all, and damage of every kind.
 
 use std::string::{String, ToString};
-use std::vec::Vec;
 use std::vec;
+use std::vec::Vec;
 
 use super::super::ethernet::{Link, WlanHeader};
 use super::super::tests::{KEYS, ethernet, tcp, v4, v6};
@@ -133,7 +133,10 @@ fn samples() -> Vec<(&'static str, (Link, Vec<u8>))> {
         ("gre", over_ip(GRE, &gre(0x3081, 0x880b, &join(&[&[0; 12], framed_ppp])))),
         ("gre erspan", over_ip(GRE, &gre(0, 0x88be, frame))),
         ("gre erspan", over_ip(GRE, &gre(0x1000, 0x88be, &join(&[&number, &[0x10; 8], frame])))),
-        ("gre erspan", over_ip(GRE, &gre(0x1000, 0x22eb, &join(&[&number, &[0x20], &[0; 11], frame])))),
+        (
+            "gre erspan",
+            over_ip(GRE, &gre(0x1000, 0x22eb, &join(&[&number, &[0x20], &[0; 11], frame]))),
+        ),
         (
             "gre erspan",
             over_ip(
@@ -143,39 +146,36 @@ fn samples() -> Vec<(&'static str, (Link, Vec<u8>))> {
         ),
         (
             "gre erspan",
-            over_ip(GRE, &gre(0x1000, 0x22eb, &join(&[&number, &[0x20], &[0; 9], &[8, 0], inner6]))),
+            over_ip(
+                GRE,
+                &gre(0x1000, 0x22eb, &join(&[&number, &[0x20], &[0; 9], &[8, 0], inner6])),
+            ),
         ),
         ("vxlan:5569041", (Link::Ip, vxlan(4789, frame))),
-        (
-            "vxlan:5569041 vlan:7",
-            (Link::Ip, vxlan(8472, &ethernet(&[(0x8100, 7)], V6, inner6))),
-        ),
+        ("vxlan:5569041 vlan:7", (Link::Ip, vxlan(8472, &ethernet(&[(0x8100, 7)], V6, inner6)))),
         ("geneve:11", (Link::Ip, geneve(0, TEB, frame))),
         ("geneve:11", (Link::Ip, geneve(63, V4, inner))),
         ("gtp:256", (Link::Ip, gtp(0, inner))),
         ("gtp:256", (Link::Ip, gtp(2, &join(&[&[0, 9, 0, 0x85], inner6])))),
         (
             "gtp:256",
-            (
-                Link::Ip,
-                gtp(4, &join(&[&[0, 9, 0, 0x85], &[1, 0, 9, 0xc0], &[2; 7], &[0], inner])),
-            ),
+            (Link::Ip, gtp(4, &join(&[&[0, 9, 0, 0x85], &[1, 0, 9, 0xc0], &[2; 7], &[0], inner]))),
         ),
         ("802.11", (Link::Wlan(WlanHeader::None), data.to_vec())),
         ("802.11", (Link::Wlan(WlanHeader::None), wlan([8, 3], &[0; 6], inner))),
         ("802.11", (Link::Wlan(WlanHeader::None), wlan([0x88, 0x82], &[0; 6], inner))),
-        (
-            "802.11",
-            (Link::Wlan(WlanHeader::Radiotap), join(&[&[0, 0, 8, 0, 0, 0, 0, 0], data])),
-        ),
+        ("802.11", (Link::Wlan(WlanHeader::Radiotap), join(&[&[0, 0, 8, 0, 0, 0, 0, 0], data]))),
         ("802.11", (Link::Wlan(WlanHeader::Radiotap), join(&[&padded_radiotap, qos]))),
         ("802.11", (Link::Wlan(WlanHeader::Radiotap), join(&[&two_words, qos]))),
-        ("802.11", (Link::Wlan(WlanHeader::PrismOrAvs), join(&[&[0, 0, 0, 0x44, 0, 0, 0, 144], &[0; 136], data]))),
-        ("802.11", (Link::Wlan(WlanHeader::PrismOrAvs), join(&[&avs, data]))),
         (
             "802.11",
-            (Link::Wlan(WlanHeader::Ppi), join(&[&[0, 0, 8, 0, 105, 0, 0, 0], data])),
+            (
+                Link::Wlan(WlanHeader::PrismOrAvs),
+                join(&[&[0, 0, 0, 0x44, 0, 0, 0, 144], &[0; 136], data]),
+            ),
         ),
+        ("802.11", (Link::Wlan(WlanHeader::PrismOrAvs), join(&[&avs, data]))),
+        ("802.11", (Link::Wlan(WlanHeader::Ppi), join(&[&[0, 0, 8, 0, 105, 0, 0, 0], data]))),
         ("vlan:5 gre ipip", (Link::Ethernet, nested())),
     ]
 }
@@ -245,10 +245,7 @@ fn inner_packet_decides_once_a_tunnel_is_entered() {
     let mut fragment = inner();
     fragment[7] = 1;
     assert_eq!(parsed(Link::Ip, &v4(4, &fragment)), Parsed::NotOurs(NotOurs::Fragment));
-    assert_eq!(
-        parsed(Link::Ip, &v4(4, &inner()[..10])),
-        Parsed::Malformed(Malformed::Short)
-    );
+    assert_eq!(parsed(Link::Ip, &v4(4, &inner()[..10])), Parsed::Malformed(Malformed::Short));
 }
 
 #[test]
