@@ -10,6 +10,8 @@
 mod compare;
 #[path = "replay/corpus.rs"]
 mod corpus;
+#[path = "replay/encapsulated.rs"]
+mod encapsulated;
 #[path = "replay/product.rs"]
 mod product;
 #[path = "replay/random.rs"]
@@ -54,6 +56,19 @@ fn public_extended_captures_give_the_expected_attempts_and_encapsulations() {
         assert_eq!((extended.len(), attempts), (12, 25));
     }
     assert_no_differences(&differences(extended.into_iter()));
+}
+
+#[test]
+fn handshake_in_every_encapsulation_is_completed_and_tagged() {
+    for case in &encapsulated::CASES {
+        let run = product::replay(&case.capture());
+        let [line] = &run.lines[..] else { panic!("{:?}: {:?}", case.tags, run.lines) };
+        let attempt: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let ends = [&attempt["client_ip"], &attempt["server_ip"], &attempt["outcome"]];
+        assert_eq!(ends, ["10.0.0.1", "10.0.0.2", "completed"], "{:?}", case.tags);
+        assert_eq!(attempt["lat_total_ns"], 21_000_000);
+        assert_eq!(attempt["encap"], serde_json::json!(case.tags));
+    }
 }
 
 /// The filter may forward more than the tracker needs, never less.

@@ -111,16 +111,37 @@ pub(crate) fn reduce(mut packets: Vec<Packet>, fails: impl Fn(&[Packet]) -> bool
     packets
 }
 
+/// A conversation that is not random: SYN, SYN-ACK, ACK.
+pub(crate) fn handshake() -> [Packet; 3] {
+    let packet = |time_ms: i64, flags: u16, seq: u32, ack: u32| Packet {
+        time_ms,
+        from_a: flags != (Flags::SYN | Flags::ACK),
+        what: What::Segment(flags),
+        seq,
+        ack,
+        payload: 0,
+    };
+    [
+        packet(1000, Flags::SYN, 1000, 0),
+        packet(1020, Flags::SYN | Flags::ACK, 7000, 1001),
+        packet(1021, Flags::ACK, 1001, 7001),
+    ]
+}
+
 /// A nanosecond pcap of raw IP.
 pub(crate) fn capture(packets: &[Packet]) -> Vec<u8> {
+    capture_of(101, packets.iter().map(|packet| (packet.time_ms, frame(packet))))
+}
+
+/// A nanosecond pcap of frames and their times in milliseconds.
+pub(crate) fn capture_of(link_type: u32, frames: impl Iterator<Item = (i64, Vec<u8>)>) -> Vec<u8> {
     let mut file = Vec::new();
-    for word in [0xa1b2_3c4d, 0x0004_0002, 0, 0, 65_535, 101] {
+    for word in [0xa1b2_3c4d, 0x0004_0002, 0, 0, 65_535, link_type] {
         file.extend(u32::to_le_bytes(word));
     }
-    for packet in packets {
-        let frame = frame(packet);
-        let seconds = packet.time_ms.div_euclid(1000) as u32;
-        let part = packet.time_ms.rem_euclid(1000) as u32 * 1_000_000;
+    for (time_ms, frame) in frames {
+        let seconds = time_ms.div_euclid(1000) as u32;
+        let part = time_ms.rem_euclid(1000) as u32 * 1_000_000;
         for word in [seconds, part, frame.len() as u32, frame.len() as u32] {
             file.extend(word.to_le_bytes());
         }
@@ -129,7 +150,7 @@ pub(crate) fn capture(packets: &[Packet]) -> Vec<u8> {
     file
 }
 
-fn frame(packet: &Packet) -> Vec<u8> {
+pub(crate) fn frame(packet: &Packet) -> Vec<u8> {
     match packet.what {
         What::Segment(flags) => {
             let tcp = tcp(packet, packet.from_a, flags);
