@@ -114,12 +114,15 @@ impl Engine {
 
     /// Reads counters and rings once, boundedly.
     ///
-    /// Counters come first: whatever they say is lost concerns attempts that cannot have timed out
-    /// yet, because nothing expires after the watermark, which lies before this moment.
+    /// The time comes first, then the counters: whatever they say is lost concerns attempts that
+    /// cannot have timed out yet, because nothing expires after the watermark, which lies before
+    /// that time. (The other way round, losses while we are stopped in between would go unnoticed
+    /// until after the time-outs.)
     ///
     /// # Errors
     /// If the kernel refuses to read its counters.
     pub fn step(&mut self, loader: &Loader) -> Result<Step, LoadError> {
+        let now_ns = Clock::now();
         let lost_before = lost_evidence(&self.counters);
         self.counters = loader.counters()?;
         if lost_evidence(&self.counters) > lost_before {
@@ -130,7 +133,7 @@ impl Engine {
         self.events.delivered += drained.delivered;
         self.events.undecodable += drained.undecodable;
         self.merge.push(self.batch.drain(..));
-        self.merge.release(drained.started_ns, drained.horizon_ns, &mut self.ordered);
+        self.merge.release(now_ns, drained.horizon_ns, &mut self.ordered);
         self.track();
         let more_due = self.tracker.expire(nanos(self.merge.watermark_ns()));
         Ok(Step { delivered: drained.delivered, emptied: drained.emptied, more_due })
