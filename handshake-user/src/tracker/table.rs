@@ -112,6 +112,8 @@ pub(super) struct Table {
     next_generation: u32,
     open: usize,
     wheel: BTreeMap<Nanos, Vec<Handle>>,
+    /// Handles in the wheel, stale ones among them.
+    scheduled: usize,
     /// Bare SYNs, oldest first, with stale handles among them.
     one_sided: VecDeque<Handle>,
     /// Attempts with evidence from both sides, likewise.
@@ -129,6 +131,7 @@ impl Table {
             next_generation: 0,
             open: 0,
             wheel: BTreeMap::new(),
+            scheduled: 0,
             one_sided: VecDeque::new(),
             two_sided: VecDeque::new(),
             remembered: VecDeque::new(),
@@ -243,6 +246,17 @@ impl Table {
         if self.two_sided.len() > limit {
             self.two_sided.retain(|handle| live(handle, true));
         }
+        if self.scheduled > limit {
+            self.wheel.retain(|_, handles| {
+                handles.retain(|handle| {
+                    let open = slots[handle.slot as usize].as_ref();
+                    open.is_some_and(|open| open.generation == handle.generation)
+                });
+                handles.shrink_to_fit();
+                !handles.is_empty()
+            });
+            self.scheduled = self.wheel.values().map(Vec::len).sum();
+        }
     }
 
     /// The attempt has seen evidence from its other side: it now outlives bare SYNs.
@@ -299,6 +313,7 @@ impl Table {
 
     fn schedule(&mut self, handle: Handle, deadline: Nanos) {
         self.wheel.entry(deadline >> BUCKET_BITS).or_default().push(handle);
+        self.scheduled += 1;
     }
 
     /// The earliest time at which an attempt may be due (never later than the true one).
@@ -331,6 +346,7 @@ impl Table {
             let keep = entry.get().len().saturating_sub(left);
             let handles = if keep == 0 { entry.remove() } else { entry.get_mut().split_off(keep) };
             left -= handles.len();
+            self.scheduled -= handles.len();
             let mut waiting = Vec::new();
             for handle in handles {
                 let Some(open) = self.slots.get(handle.slot) else { continue };
@@ -347,6 +363,7 @@ impl Table {
                 }
             }
             if !waiting.is_empty() {
+                self.scheduled += waiting.len();
                 self.wheel.entry(bucket).or_default().extend(waiting);
                 break;
             }
@@ -373,5 +390,58 @@ impl Table {
     /// Keys of all open attempts.
     pub(super) fn keys(&self) -> Vec<Key> {
         self.slots.places.iter().flatten().map(|open| open.key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use handshake_common::event::{Event, kind};
+    use handshake_common::packet::tunnel::Layers;
+
+    use super::*;
+    use crate::attempt::Observation;
+
+    const TIMEOUT: Nanos = 3_600_000_000_000;
+
+    /// Begins an attempt from this port.
+    fn begin(table: &mut Table, port: u16) -> Key {
+        let event = Event { kind: kind::SYN, ip_version: 4, source_port: port, ..Event::ZERO };
+        let seen = Observation { event, source: 0, frame: 0, layers: Layers::NONE };
+        let open = Open::with_syn(1, table.generation(), &seen, false);
+        let deadline = open.deadline(TIMEOUT);
+        let key = open.key;
+        table.insert(open, deadline);
+        key
+    }
+
+    #[test]
+    fn handles_of_ended_attempts_do_not_pile_up_until_their_deadline() {
+        let mut table = Table::new();
+        let kept = begin(&mut table, 0);
+        for port in 1..50_000 {
+            let key = begin(&mut table, port);
+            assert!(table.remove(&key).is_some());
+            let handles = table.wheel.values().map(Vec::len).sum::<usize>();
+            assert_eq!(handles, table.scheduled);
+            assert!(handles <= 1024 + 8, "{handles} handles after {port} attempts");
+        }
+        let mut due = Vec::new();
+        table.due(TIMEOUT + 1, TIMEOUT, Reach::All, &mut due);
+        assert_eq!((due.as_slice(), table.scheduled), ([kept].as_slice(), 0));
+    }
+
+    #[test]
+    fn every_open_attempt_can_be_evicted() {
+        let mut table = Table::new();
+        for port in 1..50_000 {
+            let key = begin(&mut table, port);
+            // Whatever was thrown away as stale, the only open attempt was not.
+            let handle = |table: &Table| table.one_sided.back().copied();
+            assert!(handle(&table).is_some_and(|last| table.slots.get(last.slot).is_some()));
+            if port % 4_000 == 0 {
+                assert_eq!(table.victim(), Some(key), "after {port}");
+            }
+            assert!(table.remove(&key).is_some());
+        }
     }
 }
