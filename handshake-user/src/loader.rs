@@ -212,7 +212,10 @@ impl Loader {
         privilege::check().map_err(LoadError::Privilege)?;
         let buffers = make_rings(options.ring_size())?;
         let mut ebpf = load_object(options)?;
-        let ring_memory = buffers.iter().map(|(_, ring)| map_memory(ring.fd().as_fd())).sum();
+        // Before 6.4, the kernel's own account leaves the buffer of a ring out.
+        let least = u64::from(options.ring_size());
+        let memory = |(_, ring): &(_, MapData)| map_memory(ring.fd().as_fd()).max(least);
+        let ring_memory = buffers.iter().map(memory).sum();
         let rings = store_rings(&mut ebpf, buffers)?;
         let rings = Some(Rings::new(rings));
         let logs = Logs::of(&mut ebpf);

@@ -147,7 +147,8 @@ fn xdp_on_veth_is_native_or_generic_as_asked() {
         let (mut loader, _rings) = lab::loader(&xdp(mode));
         let attachment = loader.attach(&va).unwrap();
         assert_eq!(attachment.ingress.how, expected, "{}", attachment.reason);
-        assert_eq!(attached_to("va"), (1, 1, 0));
+        let (xdp, tcx, filters) = attached_to("va");
+        assert_eq!((xdp, tcx + filters), (1, 1));
         loader.detach_all();
         assert_eq!(attached_to("va"), NOTHING);
     }

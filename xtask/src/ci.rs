@@ -8,14 +8,22 @@ use crate::{
     workspace::{cargo, output, run, target_dir},
 };
 
+/// What to leave out.
+#[derive(clap::Args, Clone, Copy)]
+pub(crate) struct Options {
+    /// Boot no other kernels
+    #[arg(long)]
+    no_vm: bool,
+}
+
 /// Formatting, tidy, clippy for both sides of the kernel boundary, then every test.
-pub(crate) fn main() -> Result<()> {
+pub(crate) fn main(options: Options) -> Result<()> {
     format()?;
     tidy::main()?;
     build::object(false)?;
     clippy()?;
     clippy_ebpf()?;
-    test::main(&test::Options::default())
+    test::main(&test::Options { no_vm: options.no_vm, ..test::Options::default() })
 }
 
 fn format() -> Result<()> {

@@ -9,6 +9,7 @@ mod ci;
 mod demo;
 mod run;
 mod setup;
+mod tally;
 mod test;
 mod tidy;
 mod verifier_table;
@@ -42,12 +43,12 @@ enum Verb {
     Test(test::Options),
     /// Load every eBPF program on this kernel, attaching none
     Verify,
-    /// Boot older kernels in QEMU, load every program there and watch one handshake
+    /// Boot older kernels in QEMU; load, watch, compare frames and clean up there
     VmTest(vm_test::Options),
     /// Check the rules of the house that no compiler knows
     Tidy,
     /// Formatting, tidy, clippy, then every test
-    Ci,
+    Ci(ci::Options),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +71,6 @@ fn dispatch(verb: Verb) -> anyhow::Result<()> {
         Verb::Verify => verify::main(),
         Verb::VmTest(options) => vm_test::main(options),
         Verb::Tidy => tidy::main(),
-        Verb::Ci => ci::main(),
+        Verb::Ci(options) => ci::main(options),
     }
 }

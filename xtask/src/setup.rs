@@ -17,7 +17,7 @@ pub(crate) use toolchain::{Compiler, TARGET};
 /// What to set up beside the BPF toolchain.
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(crate) struct Options {
-    /// Also what the privileged tests call: tcpdump, nft, ip, curl
+    /// Also what the privileged tests call: tcpdump, nft, ip, curl, bpftool, hping3
     #[arg(long)]
     tests: bool,
     /// Also what `vm-test` needs: QEMU, busybox, cpio
@@ -61,7 +61,8 @@ pub(crate) fn test_packages() -> Result<()> {
 
 /// What `vm-test` needs, installed first if it is not there.
 pub(crate) fn vm_packages() -> Result<()> {
-    packages::ensure(packages::VM).map(drop)
+    packages::ensure(packages::VM)?;
+    test_packages()
 }
 
 fn ensure(changed: &mut bool) -> Result<Toolchain> {

@@ -2,19 +2,20 @@
 //!
 //! Needs root for the suites that load programs into the kernel. Without root the others still
 //! run, and the command fails at the end naming what did not: tests never pass by not running.
-//! `suites` knows which suites are which, `tally` reads what cargo test prints.
+//! As root it ends with the older kernels of `vm_test`. `suites` knows which suites are which,
+//! `tally` reads what cargo test prints.
 mod suites;
-mod tally;
 
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, bail};
 use suites::Suite;
-use tally::Tally;
 
 use crate::{
-    build, setup, tidy,
-    workspace::{cargo, is_root, target_dir},
+    build, setup,
+    tally::Tally,
+    tidy, vm_test,
+    workspace::{cargo, is_root, output, target_dir},
 };
 
 /// Packages with unit tests; the eBPF crate is tested through the program that embeds it.
@@ -25,10 +26,13 @@ const UNIT_TESTED: &[&str] = &["handshake-common", "handshake-user", "xtask"];
 pub(crate) struct Options {
     /// Only what needs neither root nor a BPF toolchain
     #[arg(long)]
-    quick: bool,
+    pub(crate) quick: bool,
+    /// Boot no other kernels (as root, without filters, `vm-test` is part of this)
+    #[arg(long)]
+    pub(crate) no_vm: bool,
     /// Run the tests whose names contain one of these
     #[arg(value_name = "FILTER")]
-    filters: Vec<String>,
+    pub(crate) filters: Vec<String>,
 }
 
 /// Runs the tests and prints the sum.
@@ -44,7 +48,14 @@ pub(crate) fn main(options: &Options) -> Result<()> {
     } else {
         full(options, &suites, root, &mut tally)?;
     }
-    let skipped = if options.quick || root { vec![] } else { suites::privileged(&suites) };
+    let mut skipped = if options.quick || root { vec![] } else { suites::privileged(&suites) };
+    if !options.quick && options.filters.is_empty() {
+        match (options.no_vm, root) {
+            (true, _) => println!("\nleft out, as asked: vm-test"),
+            (false, true) => vm_test::run(vm_test::Options::default(), &mut tally),
+            (false, false) => skipped.push("vm-test"),
+        }
+    }
     conclude(&tally, &skipped, !options.filters.is_empty())
 }
 
@@ -74,6 +85,21 @@ fn run_privileged(
     command.args(["--package", "handshake-tests", "--features", "privileged"]);
     command.args(names.iter().flat_map(|name| ["--test", name]));
     tally.run(command.args(["--", "--test-threads=1"]).args(&options.filters))
+}
+
+/// The test programs of privileged suites, built for the host but not run: name and file.
+pub(crate) fn suites_built(names: &[&str]) -> Result<Vec<(String, PathBuf)>> {
+    let mut command = cargo();
+    command.args(["test", "--no-run", "--message-format=json-render-diagnostics", "--target-dir"]);
+    command.arg(target_dir());
+    command.args(["--package", "handshake-tests", "--features", "privileged"]);
+    command.args(names.iter().flat_map(|name| ["--test", name]));
+    let said = output(&mut command).context("the suites do not build")?;
+    let built: Vec<_> = said.lines().filter_map(suites::built).collect();
+    match names.iter().find(|name| !built.iter().any(|(built, _)| built == *name)) {
+        Some(name) => bail!("cargo does not say where it built {name}"),
+        None => Ok(built),
+    }
 }
 
 /// Without a BPF toolchain the program is built around a placeholder, if there is no object yet.

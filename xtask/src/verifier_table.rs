@@ -17,6 +17,9 @@ pub(crate) type Counts = BTreeMap<(String, String), u64>;
 /// What stands above the numbers.
 const HEADER: &str = "| program | kernel | verified instructions |\n|---|---|---|\n";
 
+/// What stands before the kernels that were booted.
+const KERNELS: &str = "Kernels booted:";
+
 /// One program's name and count from a line of `handshake verify`, which for a program that the
 /// kernel took is `ok NAME verified=COUNT …`.
 pub(crate) fn parse_line(line: &str) -> Option<(&str, u64)> {
@@ -46,6 +49,19 @@ pub(crate) fn check(counts: &Counts, bless: bool) -> Result<()> {
         bail!("docs/verifier.md disagrees; accept the numbers with `cargo xtask vm-test --bless`");
     }
     Ok(())
+}
+
+/// The kernel of a series that the numbers of the table were measured on, as in `6.1.192`.
+pub(crate) fn measured_on(series: &str) -> Option<String> {
+    version_in(&fs::read_to_string(file()).ok()?, series)
+}
+
+fn version_in(text: &str, series: &str) -> Option<String> {
+    let words = text.split_once(KERNELS)?.1.lines().next()?.split_whitespace();
+    let words = words.map(|word| word.trim_end_matches([',', '.', ';']));
+    let of_series =
+        |word: &&str| word.strip_prefix(series).is_some_and(|rest| rest.starts_with('.'));
+    words.filter(|word| !word.is_empty()).find(of_series).map(str::to_owned)
 }
 
 fn file() -> PathBuf {
@@ -125,6 +141,16 @@ mod tests {
         assert!(complaints(&table, &counts(&[("xdp", "6.1", 10)])).is_empty());
         assert_eq!(complaints(&table, &counts(&[("xdp", "6.1", 1101)])).len(), 1);
         assert_eq!(complaints(&table, &counts(&[("xdp", "6.12", 1)])).len(), 1);
+    }
+
+    #[test]
+    fn the_kernel_of_a_series_stands_in_the_text() {
+        let text = "Before 6.1.1.\nKernels booted: 6.12.117, 6.1.192 (in QEMU) and 6.18.44.\n";
+        let version = |series| version_in(text, series);
+        assert_eq!(version("6.1").as_deref(), Some("6.1.192"));
+        assert_eq!(version("6.12").as_deref(), Some("6.12.117"));
+        assert_eq!(version("6.18").as_deref(), Some("6.18.44"));
+        assert_eq!(version("6.6"), None);
     }
 
     #[test]

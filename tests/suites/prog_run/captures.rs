@@ -31,11 +31,12 @@ pub(crate) struct Captures {
 impl Captures {
     /// Our own captures; those of `HANDSHAKE_CORPUS`, or of `../shared` beside the workspace.
     pub(crate) fn read() -> Self {
-        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pcaps");
-        let public = env::var_os("HANDSHAKE_CORPUS").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
-            PathBuf::from,
-        );
+        // Set by cargo; where this is not the machine that built it, by `vm-test`.
+        let package = env::var_os("CARGO_MANIFEST_DIR");
+        let package = package.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+        let own = package.join("fixtures/pcaps");
+        let public = env::var_os("HANDSHAKE_CORPUS");
+        let public = public.map_or_else(|| package.join("../../shared"), PathBuf::from);
         let mut captures = Self::default();
         let mut paths = Vec::new();
         for directory in [own, public.join("pcaps")] {

@@ -11,15 +11,23 @@ use crate::workspace::{executable, is_root, run};
 pub(super) type Tool = (&'static str, &'static str);
 
 /// What the privileged tests call.
-pub(super) const TESTS: &[Tool] =
-    &[("tcpdump", "tcpdump"), ("nft", "nftables"), ("ip", "iproute2"), ("curl", "curl")];
+pub(super) const TESTS: &[Tool] = &[
+    ("tcpdump", "tcpdump"),
+    ("nft", "nftables"),
+    ("ip", "iproute2"),
+    ("curl", "curl"),
+    ("bpftool", "bpftool"),
+    ("hping3", "hping3"),
+    ("setpriv", "util-linux"),
+];
 
-/// What `vm-test` calls.
+/// What `vm-test` calls, beside what the suites call that it runs in the guests.
 pub(super) const VM: &[Tool] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
     ("cpio", "cpio"),
     ("xz", "xz-utils"),
+    ("strip", "binutils"),
 ];
 
 /// Installs the packages of the tools that are missing; whether there were any.

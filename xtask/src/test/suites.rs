@@ -2,6 +2,8 @@
 //!
 //! A privileged suite is a `[[test]]` with `required-features = ["privileged"]`, so that a plain
 //! `cargo test` does not even build it.
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 
 use crate::workspace::root;
@@ -24,6 +26,15 @@ pub(super) fn read() -> Result<Vec<Suite>> {
 /// The names of the suites that need root.
 pub(super) fn privileged(suites: &[Suite]) -> Vec<&str> {
     suites.iter().filter(|suite| suite.privileged).map(|suite| suite.name.as_str()).collect()
+}
+
+/// Name and file of a test program from one of cargo's JSON messages, if it is about one.
+pub(super) fn built(message: &str) -> Option<(String, PathBuf)> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let target = message.get("target")?;
+    let is_test = target.get("kind")?.as_array()?.iter().any(|kind| kind == "test");
+    let file = message.get("executable")?.as_str()?;
+    is_test.then_some((target.get("name")?.as_str()?.to_owned(), file.into()))
 }
 
 fn parse(manifest: &str) -> Vec<Suite> {
@@ -57,6 +68,15 @@ mod tests {
         let suites = parse(manifest);
         assert_eq!(suites.len(), 2);
         assert_eq!(privileged(&suites), ["live"]);
+    }
+
+    #[test]
+    fn cargo_says_where_a_suite_is() {
+        let message = r#"{"reason":"compiler-artifact","target":{"kind":["test"],"name":"attach"},
+            "executable":"/t/attach-1"}"#;
+        assert_eq!(built(message), Some(("attach".to_owned(), "/t/attach-1".into())));
+        let library = message.replace("\"test\"", "\"lib\"").replace("\"/t/attach-1\"", "null");
+        assert_eq!((built(&library), built("Finished")), (None, None));
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! What runs inside the guest: busybox, one script, and the program linked statically.
+//! What runs inside the guest: busybox, one script, the program, two of the suites that test it,
+//! and the tools that these call. All are the host's own files, with their libraries.
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write,
     os::unix::fs::PermissionsExt,
@@ -9,84 +11,115 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::kernels::Kernel;
-use crate::workspace::{cargo, executable, output, run, target_dir};
+use super::{Series, kernels::Kernel};
+use crate::{
+    test,
+    workspace::{executable, output, root, run, target_dir},
+};
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Below `kernel/`, in the order in which they must be loaded: network devices, then what clsact
+/// filters need.
+const MODULES: &[&str] = &[
+    "drivers/net/veth",
+    "drivers/net/tun",
+    "net/llc/llc",
+    "net/802/stp",
+    "net/bridge/bridge",
+    "net/sched/sch_ingress",
+    "net/sched/cls_bpf",
+    "net/sched/cls_u32",
+];
 
-/// Below `kernel/`, in the order in which they must be loaded: network devices, and what the
-/// clsact fallback needs.
-const MODULES: &[&str] = &["drivers/net/veth", "net/sched/sch_ingress", "net/sched/cls_bpf"];
+/// What the script and the suites call and busybox has not, or not as they need it.
+const TOOLS: &[&str] = &["bpftool", "hping3", "ip", "prlimit", "setpriv", "tc", "unshare"];
 
-/// Watches before it connects: the start record says that the programs are attached.
-const INIT: &str = r#"#!/bin/busybox sh
-export PATH=/bin
-/bin/busybox --install -s /bin
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
-mount -t bpf bpf /sys/fs/bpf
-for module in /modules/*.ko; do insmod "$module"; done
-ip link set lo up
-# Ends the line that the firmware began.
-echo
-echo "=== verify"
-/handshake verify
-echo "=== verify exit $?"
-echo "=== watch"
-timeout -s KILL 40 /handshake watch -i lo --format json --duration 3s >/watch.json 2>/watch.words &
-watcher=$!
-tries=0
-until grep -q '"start"' /watch.json; do
-    tries=$((tries + 1))
-    [ $tries -lt 150 ] || break
-    sleep 0.1
-done
-nc -l -p 8080 </dev/null >/dev/null &
-sleep 0.3
-echo hello | nc -w 2 127.0.0.1 8080
-wait $watcher
-watched=$?
-cat /watch.json
-echo "=== watch exit $watched"
-echo "=== words"
-cat /watch.words
-echo "=== words exit 0"
-poweroff -f
-"#;
+/// Suites that make sense on another kernel.
+const SUITES: &[&str] = &["attach", "prog_run"];
 
-/// The program as one static file, in a target directory of its own.
-pub(super) fn build_static() -> Result<PathBuf> {
+/// A test of the attach suite that takes half a minute here and is about user space.
+const TOO_LONG: &[&str] = &["interfaces_that_come_and_go_leak_nothing"];
+
+/// Tests of the attach suite about TCX itself; the ones about clsact look at the same without.
+const NEED_TCX: &[&str] =
+    &["auto_takes_tc_on_veth_and_detaching_leaves_nothing", "a_killed_process_leaves_nothing"];
+
+const INIT: &str = include_str!("init.sh");
+
+/// A file for every guest: where it comes from, and where it goes.
+pub(super) type Payload = Vec<(PathBuf, PathBuf)>;
+
+/// Builds the suites; collects them, the `program`, the tools and the libraries of all these.
+pub(super) fn payload(program: &Path) -> Result<Payload> {
     let dir = target_dir().join("vm");
-    let mut command = cargo();
-    command
-        .args(["build", "--release", "--package", "handshake-user", "--target", TARGET])
-        .arg("--target-dir")
-        .arg(&dir)
-        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Cstrip=symbols")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    run(&mut command).context("handshake-user does not build statically")?;
-    Ok(dir.join(TARGET).join("release/handshake"))
+    fs::create_dir_all(&dir)?;
+    let mut files: Payload =
+        vec![(stripped(program, &dir.join("handshake"))?, "tools/handshake".into())];
+    for (name, built) in test::suites_built(SUITES)? {
+        files.push((stripped(&built, &dir.join(&name))?, Path::new("suites").join(name)));
+    }
+    for name in TOOLS {
+        let tool = executable(name)
+            .with_context(|| format!("no `{name}`: run `cargo xtask setup --tests --vm`"))?;
+        files.push((tool, Path::new("tools").join(name)));
+    }
+    let mut libraries = BTreeSet::new();
+    for (file, _) in &files {
+        libraries.extend(libraries_of(file)?);
+    }
+    let place = |file: PathBuf| Some((file.clone(), file.strip_prefix("/").ok()?.to_owned()));
+    files.extend(libraries.into_iter().filter_map(place));
+    let busybox =
+        executable("busybox").context("busybox has gone: run `cargo xtask setup --vm`")?;
+    files.push((busybox, "bin/busybox".into()));
+    let captures = fs::read_dir(root().join("tests/fixtures/pcaps"))?;
+    for capture in captures {
+        let file = capture?.path();
+        let name = file.file_name().context("a capture without a name")?.to_owned();
+        files.push((file, Path::new("tests/fixtures/pcaps").join(name)));
+    }
+    Ok(files)
 }
 
-/// An initramfs for `kernel` with `program` in it.
-pub(super) fn pack(kernel: &Kernel, series: &str, program: &Path) -> Result<PathBuf> {
-    let root = target_dir().join("vm").join(format!("root-{series}"));
+/// A copy without debugging information, which is most of a file.
+fn stripped(file: &Path, copy: &Path) -> Result<PathBuf> {
+    run(Command::new("strip").args(["--strip-debug", "-o"]).arg(copy).arg(file))?;
+    Ok(copy.to_owned())
+}
+
+/// What the dynamic loader would load, and itself.
+fn libraries_of(file: &Path) -> Result<Vec<PathBuf>> {
+    // Of a static file, `ldd` says that it is none of its business.
+    let Ok(said) = output(Command::new("ldd").arg(file)) else { return Ok(Vec::new()) };
+    if said.contains("not found") {
+        bail!("{} lacks a library:\n{said}", file.display());
+    }
+    let paths = said.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(paths.map(PathBuf::from).collect())
+}
+
+/// An initramfs for `kernel` with the payload in it.
+pub(super) fn pack(kernel: &Kernel, series: &Series, payload: &Payload) -> Result<PathBuf> {
+    let root = target_dir().join("vm").join(format!("root-{}", series.name));
     if root.exists() {
         fs::remove_dir_all(&root)?;
     }
-    for dir in ["bin", "dev", "modules", "proc", "sys"] {
+    for dir in ["bin", "dev", "modules", "proc", "run", "sys", "tmp", "var"] {
         fs::create_dir_all(root.join(dir))?;
     }
-    let busybox =
-        executable("busybox").context("busybox has gone: run `cargo xtask setup --vm`")?;
-    fs::copy(&busybox, root.join("bin/busybox"))?;
-    fs::copy(program, root.join("handshake"))
-        .with_context(|| format!("cannot copy {}", program.display()))?;
+    for (from, to) in payload {
+        let to = root.join(to);
+        to.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    let skipped = if series.tcx { &[] } else { NEED_TCX };
+    let arguments: String =
+        skipped.iter().chain(TOO_LONG).map(|name| format!("--skip {name}\n")).collect();
+    fs::write(root.join("suites/attach.arguments"), arguments)?;
     fs::write(root.join("init"), INIT)?;
     fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
     copy_modules(kernel, &root.join("modules"))?;
-    let file = root.with_file_name(format!("initramfs-{series}.cpio"));
+    // Not `with_extension`: to a path, the 1 of 6.1 is one.
+    let file = root.with_file_name(format!("initramfs-{}.cpio", series.name));
     archive(&root, &file)?;
     Ok(file)
 }
@@ -120,77 +153,4 @@ fn archive(root: &Path, file: &Path) -> Result<()> {
         bail!("cpio failed");
     }
     Ok(())
-}
-
-/// What the guest's script printed, by section.
-pub(super) struct Transcript {
-    sections: Vec<Section>,
-}
-
-struct Section {
-    name: String,
-    lines: Vec<String>,
-    exit: Option<i32>,
-}
-
-impl Transcript {
-    /// Reads a console: sections begin with `=== NAME` and end with `=== NAME exit CODE`.
-    pub(super) fn parse(console: &str) -> Self {
-        let mut sections: Vec<Section> = Vec::new();
-        for line in console.lines().map(str::trim_end) {
-            match (line.strip_prefix("=== "), sections.last_mut()) {
-                (Some(marker), last) => match (marker.split_once(" exit "), last) {
-                    (Some((_, code)), Some(section)) => section.exit = code.parse().ok(),
-                    _ => sections.push(Section::new(marker)),
-                },
-                (None, Some(section)) if section.exit.is_none() => {
-                    section.lines.push(line.to_owned());
-                }
-                _ => {}
-            }
-        }
-        Self { sections }
-    }
-
-    /// Name and lines of each section.
-    pub(super) fn sections(&self) -> impl Iterator<Item = (&str, &[String])> {
-        self.sections.iter().map(|section| (section.name.as_str(), section.lines.as_slice()))
-    }
-
-    /// The lines of one section; none if it never began.
-    pub(super) fn lines(&self, name: &str) -> &[String] {
-        self.section(name).map_or(&[], |section| &section.lines)
-    }
-
-    /// The exit code of one section; none if it never ended.
-    pub(super) fn exit(&self, name: &str) -> Option<i32> {
-        self.section(name)?.exit
-    }
-
-    fn section(&self, name: &str) -> Option<&Section> {
-        self.sections.iter().find(|section| section.name == name)
-    }
-}
-
-impl Section {
-    fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), lines: Vec::new(), exit: None }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_console_is_read_by_section() {
-        let console = "noise\r\n=== verify\r\nxdp ok 1\r\n=== verify exit 0\r\nnoise\r\n\
-                       === watch\r\n{}\r\n=== watch exit 3\r\n=== words\r\nunfinished";
-        let transcript = Transcript::parse(console);
-        assert_eq!(transcript.lines("verify"), ["xdp ok 1"]);
-        assert_eq!(transcript.exit("verify"), Some(0));
-        assert_eq!(transcript.exit("watch"), Some(3));
-        assert_eq!(transcript.exit("words"), None);
-        assert_eq!(transcript.sections().count(), 3);
-    }
 }

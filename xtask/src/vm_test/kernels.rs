@@ -56,23 +56,25 @@ fn image(dir: &Path) -> Option<PathBuf> {
 }
 
 fn fetch(series: &str, dir: &Path) -> Result<()> {
-    let package = match newest_known(series)? {
-        Some(package) => package,
-        None => {
-            eprintln!("vm-test: no {series} kernel in the package lists; running apt-get update");
-            run(Command::new("apt-get").args(["--quiet", "update"]))?;
-            newest_known(series)?.context("this distribution has none")?
-        }
-    };
-    eprintln!("vm-test: fetching {package} into {} (once)", dir.display());
     // Not `with_extension`: to a path, the 1 of 6.1 is one.
     let partial = dir.with_file_name(format!("{series}.partial"));
     fs::remove_dir_all(&partial).or_else(not_there)?;
     fs::create_dir_all(&partial)?;
-    run(Command::new("apt-get").args(["--quiet", "download", &package]).current_dir(&partial))?;
+    eprintln!("vm-test: fetching a {series} kernel into {} (once)", dir.display());
+    // Package lists that are absent or old know no kernel, or one that is no longer there.
+    if download(series, &partial).is_err() {
+        eprintln!("vm-test: running apt-get update first");
+        run(Command::new("apt-get").args(["--quiet", "update"]))?;
+        download(series, &partial)?;
+    }
     unpack(&partial)?;
     fs::remove_dir_all(dir).or_else(not_there)?;
     fs::rename(&partial, dir).with_context(|| format!("cannot write {}", dir.display()))
+}
+
+fn download(series: &str, into: &Path) -> Result<()> {
+    let package = newest_known(series)?.context("the package lists have none")?;
+    run(Command::new("apt-get").args(["--quiet", "download", &package]).current_dir(into))
 }
 
 fn unpack(dir: &Path) -> Result<()> {

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 
 use super::kernels::Kernel;
 
-/// A boot takes three seconds under emulation; the rest is for slow machines.
-const TIMEOUT: Duration = Duration::from_secs(120);
+/// Everything in a guest takes a minute and a half under emulation; the rest is for slow machines.
+const TIMEOUT: Duration = Duration::from_secs(420);
 
 /// Boots `kernel` with `initramfs` until it powers off; returns what the console said.
 pub(super) fn boot(kernel: &Kernel, initramfs: &Path) -> Result<String> {

@@ -1,4 +1,4 @@
-//! Counts tests while their output passes through.
+//! Counts tests while their output passes through: cargo's, and that of suites in a guest.
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
@@ -8,18 +8,18 @@ use anyhow::{Context, Result};
 
 /// What ran so far.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Tests that passed.
-    pub(super) passed: u64,
+    pub(crate) passed: u64,
     /// Tests that failed, and steps that ended without telling why.
-    pub(super) failed: u64,
+    pub(crate) failed: u64,
     /// The names of both kinds.
-    pub(super) failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
 }
 
 impl Tally {
     /// Counts something that is a test without being one of cargo's.
-    pub(super) fn step(&mut self, name: &str, result: Result<()>) {
+    pub(crate) fn step(&mut self, name: &str, result: Result<()>) {
         match result {
             Ok(()) => self.passed += 1,
             Err(error) => self.failure(format!("{name}: {error:#}")),
@@ -27,7 +27,7 @@ impl Tally {
     }
 
     /// Runs `command`, a `cargo test`, and adds up its results.
-    pub(super) fn run(&mut self, command: &mut Command) -> Result<()> {
+    pub(crate) fn run(&mut self, command: &mut Command) -> Result<()> {
         let failed_before = self.failed;
         let mut child =
             command.stdout(Stdio::piped()).spawn().context("could not start cargo test")?;
@@ -43,8 +43,25 @@ impl Tally {
         Ok(())
     }
 
+    /// Counts what ran elsewhere: the output of one suite and how it ended. Prints nothing.
+    pub(crate) fn suite(&mut self, name: &str, lines: &[String], exit: Option<i32>) {
+        let (passed, failed) = (self.passed, self.failed);
+        lines.iter().for_each(|line| self.count(line));
+        match exit {
+            Some(0) if self.passed > passed => {}
+            Some(0) => self.failure(format!("{name}: no test ran")),
+            Some(_) if self.failed > failed => {}
+            Some(code) => self.failure(format!("{name} ended with {code}")),
+            None => self.failure(format!("{name} did not end")),
+        }
+    }
+
     fn line(&mut self, line: &str) {
         println!("{line}");
+        self.count(line);
+    }
+
+    fn count(&mut self, line: &str) {
         if let Some((passed, failed)) = result(line) {
             self.passed += passed;
             self.failed += failed;
@@ -94,6 +111,23 @@ mod tests {
         tally.run(Command::new("sh").args(["-c", "exit 101"]))?;
         assert_eq!(tally.failed, 1);
         Ok(())
+    }
+
+    #[test]
+    fn a_suite_elsewhere_must_end_and_run_something() {
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let fine = lines("test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured");
+        let bad = lines("test result: FAILED. 1 passed; 3 failed; 0 ignored; 0 measured");
+        let sum = |lines: &[String], exit| {
+            let mut tally = Tally::default();
+            tally.suite("s", lines, exit);
+            (tally.passed, tally.failed)
+        };
+        assert_eq!(sum(&fine, Some(0)), (2, 0));
+        assert_eq!(sum(&bad, Some(101)), (1, 3));
+        assert_eq!(sum(&fine, None), (2, 1));
+        assert_eq!(sum(&fine, Some(139)), (2, 1));
+        assert_eq!(sum(&[], Some(0)), (0, 1));
     }
 
     #[test]
