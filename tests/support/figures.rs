@@ -40,7 +40,10 @@ pub fn tell(group: &str, case: &str, unit: &str, rounds: &[f64], beside: &[(&str
     object.insert("rounds".to_owned(), rounds.len().into());
     let quartiles = [("q1", q1), ("median", median), ("q3", q3)];
     for (name, value) in quartiles.iter().chain(beside) {
-        object.insert((*name).to_owned(), plain(*value).parse().unwrap_or(Value::Null));
+        object.insert(
+            name.replace([' ', '/', '\''], "_"),
+            plain(*value).parse().unwrap_or(Value::Null),
+        );
     }
     println!("{}", Value::Object(object));
 }
