@@ -50,7 +50,7 @@ fn main() -> Result<()> {
     others(&sample.path(), summary)
 }
 
-/// The program itself; median seconds.
+/// The program itself; median seconds of CPU time.
 fn replay(format: &str, rounds: usize, capture: &Path, written: &Written) -> Result<f64> {
     let (mut seconds, mut memory, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     let mut unfinished = 0;
@@ -76,7 +76,7 @@ fn replay(format: &str, rounds: usize, capture: &Path, written: &Written) -> Res
     if format == "summary" {
         tell("replay", "left undecided", "attempts", &[unfinished as f64], &[]);
     }
-    Ok(median)
+    Ok(cpu)
 }
 
 /// What else there is on this machine, each at what comes nearest.
@@ -93,10 +93,11 @@ fn others(sample: &Path, ours: f64) -> Result<()> {
         }
         let (took, usage, _) = time(&mut command)?;
         let (took, memory) = (took * scale, usage.peak_bytes as f64 / MEGABYTE);
+        let cpu = usage.cpu.as_secs_f64() * scale;
         let beside = [
             ("scaled by", scale),
-            ("CPU s", usage.cpu.as_secs_f64() * scale),
-            ("times handshake's", took / ours),
+            ("CPU s", cpu),
+            ("times handshake's CPU", cpu / ours),
             ("peak MB of the sample alone", memory),
         ];
         tell("replay", tool, "s", &[took], &beside);

