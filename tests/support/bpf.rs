@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 
 use crate::lab::Namespace;
 
+pub mod run;
+
 const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP: libc::c_long = 1;
 const PROG_LOAD: libc::c_long = 5;
@@ -72,9 +74,7 @@ impl Counter {
     pub fn attach(namespace: &Namespace, device: &str, hook: Hook) -> Result<Self> {
         let map = create_counter().context("cannot create a map")?;
         let program = load_program(hook, &map).context("cannot load a program")?;
-        let link = namespace
-            .enter(|| index_of(device).and_then(|index| attach(&program, index, hook)))?
-            .with_context(|| format!("cannot attach at {hook:?} of {device}"))?;
+        let link = attach_to(namespace, device, hook, &program)?;
         Ok(Self { map, _program: program, _link: link })
     }
 
@@ -88,6 +88,18 @@ impl Counter {
         attributes.call(MAP_LOOKUP).context("cannot read a map")?;
         Ok(value)
     }
+}
+
+/// Attaches a program to a device, until the link that is returned is dropped.
+pub fn attach_to(
+    namespace: &Namespace,
+    device: &str,
+    hook: Hook,
+    program: &OwnedFd,
+) -> Result<OwnedFd> {
+    namespace
+        .enter(|| index_of(device).and_then(|index| attach(program, index, hook)))?
+        .with_context(|| format!("cannot attach at {hook:?} of {device}"))
 }
 
 /// The ids of the programs at a hook of a device.

@@ -1,6 +1,6 @@
 //! Child processes that never outlive the thread that started them.
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,19 @@ pub fn tether(command: &mut Command) -> &mut Command {
     };
     // SAFETY: the closure runs between fork and exec; it makes one system call and allocates nothing.
     unsafe { command.pre_exec(die_with_parent) }
+}
+
+/// Keeps the calling thread on one CPU.
+pub fn pin(cpu: usize) -> io::Result<()> {
+    // SAFETY: cpu_set_t is an array of integers, for which all zeroes are a valid value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is ours; CPU_SET refuses a CPU beyond its end by panicking.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: the set outlives the call and is passed with its size; 0 is the calling thread.
+    match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Takes every capability from a command, also if we are root.
@@ -62,6 +75,39 @@ pub fn wait(child: &mut Child, patience: Duration) -> Result<ExitStatus> {
         }
         std::thread::sleep(GLANCE);
     }
+}
+
+/// What a child used from its start to its end.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// how it ended
+    pub status: ExitStatus,
+    /// the most memory it held at a time
+    pub peak_bytes: u64,
+    /// user and system time of all its threads
+    pub cpu: Duration,
+}
+
+/// Waits for a child to end, however long that takes.
+pub fn wait_measured(child: Child) -> Result<Usage> {
+    let pid = libc::pid_t::try_from(child.id())?;
+    let mut status = 0;
+    // SAFETY: rusage is made of integers, for which all zeroes are a valid value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to values of ours; the child is ours and has not been waited for.
+    if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } != pid {
+        return Err(io::Error::last_os_error()).context("cannot wait for a child");
+    }
+    // The kernel has forgotten the child; dropping its handle closes descriptors only.
+    drop(child);
+    let time = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
+    };
+    Ok(Usage {
+        status: ExitStatus::from_raw(status),
+        peak_bytes: usage.ru_maxrss as u64 * 1024,
+        cpu: time(usage.ru_utime) + time(usage.ru_stime),
+    })
 }
 
 /// Looks again and again until `done` is true; an error naming `what` after `patience`.

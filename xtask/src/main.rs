@@ -4,6 +4,7 @@
 //! (paths, clean environments, running commands) and in `setup` (toolchain and packages).
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod ci;
 mod demo;
@@ -41,6 +42,8 @@ enum Verb {
     Demo(demo::Options),
     /// Set up, build, and run every test; as root the privileged suites too
     Test(test::Options),
+    /// Measure what handshake costs
+    Bench(bench::Options),
     /// Load every eBPF program on this kernel, attaching none
     Verify,
     /// Boot older kernels in QEMU; load, watch, compare frames and clean up there
@@ -68,6 +71,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<()> {
         Verb::Run(options) => run::main(&options),
         Verb::Demo(options) => demo::main(&options),
         Verb::Test(options) => test::main(&options),
+        Verb::Bench(options) => bench::main(&options),
         Verb::Verify => verify::main(),
         Verb::VmTest(options) => vm_test::main(options),
         Verb::Tidy => tidy::main(),

@@ -249,7 +249,7 @@ impl Table {
         if self.scheduled > limit {
             self.wheel.retain(|_, handles| {
                 handles.retain(|handle| {
-                    let open = slots[handle.slot as usize].as_ref();
+                    let open = slots.get(handle.slot);
                     open.is_some_and(|open| open.generation == handle.generation)
                 });
                 handles.shrink_to_fit();

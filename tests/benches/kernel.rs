@@ -1,0 +1,281 @@
+//! `cargo xtask bench kernel`: nanoseconds a packet above a program of two instructions that passes
+//! everything, by `BPF_PROG_TEST_RUN`, the two in alternation within every round.
+//!
+//! One flow: the kernel repeats a packet and tells the mean, so everything is warm. Many flows: each
+//! packet is a run of its own, in batches, under the kernel's run statistics; between two runs
+//! the kernel handles a system call, so caches are about as cold as they are on a real interface.
+//! The mean of a batch includes measuring (`empty` tells how much), the difference does not.
+//!
+//! No time is asserted; that each case is the case it claims to be (its events were made) is.
+
+mod programs;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Result, ensure};
+use handshake_tests::bpf::Hook;
+use handshake_tests::bpf::run::{Runs, load_empty, measure_runs, test_run};
+use handshake_tests::figures::{Quartiles, tell};
+use handshake_tests::frame::{ACK, PSH, SYN, Segment, ip_packet};
+use handshake_tests::lab::Family;
+use handshake_tests::process::pin;
+use handshake_tests::random::Random;
+
+use programs::Programs;
+
+/// Rounds of one packet repeated.
+const ROUNDS: usize = 21;
+const REPEAT: u32 = 100_000;
+/// What makes events is repeated less often, so that they fit into the ring.
+const REPEAT_EVENTS: u32 = 4_000;
+/// Rounds of batches.
+const BATCH_ROUNDS: usize = 9;
+const MANY_FLOWS: u32 = 65_536;
+/// Handshakes under way at a time, and packets between two looks into the rings.
+const CHUNK: usize = 1_000;
+const RING_BYTES: u32 = 1 << 20;
+const UDP: u8 = 17;
+
+/// A program, and the empty one of its type.
+struct Pair {
+    name: &'static str,
+    ours: OwnedFd,
+    empty: OwnedFd,
+}
+
+struct Bench {
+    programs: Programs,
+    pairs: Vec<Pair>,
+    rounds: usize,
+}
+
+fn main() -> Result<()> {
+    pin(0)?;
+    let mut programs = Programs::load(std::thread::available_parallelism()?.get(), RING_BYTES)?;
+    let mut pair = |name, hook| -> Result<Pair> {
+        Ok(Pair { name, ours: programs.program(name)?, empty: load_empty(hook)? })
+    };
+    let pairs = vec![pair("hs_xdp", Hook::Xdp)?, pair("hs_tc_in", Hook::TcIngress)?];
+    let mut bench = Bench { programs, pairs, rounds: ROUNDS };
+    eprintln!("kernel: ns a packet above an empty program; median (quartiles); the empty one's");
+    for family in Family::BOTH {
+        bench.one_flow(family)?;
+    }
+    let _statistics = measure_runs()?;
+    bench.rounds = BATCH_ROUNDS;
+    for family in Family::BOTH {
+        bench.many_flows(family)?;
+        bench.handshakes(family)?;
+    }
+    // Last, because it fills the table.
+    for family in Family::BOTH {
+        bench.flood(family)?;
+    }
+    Ok(())
+}
+
+impl Bench {
+    /// One packet again and again.
+    fn one_flow(&mut self, family: Family) -> Result<()> {
+        // None of the many: its SYNs leave it pending.
+        let flow = Flow::number(MANY_FLOWS, family);
+        let cases = [
+            ("UDP", flow.udp(), REPEAT),
+            ("ACK", flow.ack(), REPEAT),
+            ("data of 1,448 bytes", flow.data(), REPEAT),
+            ("SYN", flow.syn(), REPEAT_EVENTS),
+            ("SYN-ACK", flow.syn_ack(), REPEAT_EVENTS),
+        ];
+        for (case, frame, repeat) in cases {
+            let makes_events = repeat == REPEAT_EVENTS;
+            self.compare(case, family, |programs, program, ours| {
+                let mean = test_run(program, &frame, repeat)?;
+                let events = programs.drain();
+                let expected = if ours && makes_events { u64::from(repeat) } else { 0 };
+                ensure!(events == expected, "{case}: {events} events");
+                Ok([f64::from(mean)])
+            })?;
+        }
+        let full = flow.syn();
+        self.compare("SYN, ring full", family, |programs, program, ours| {
+            if ours {
+                test_run(program, &full, RING_BYTES / 100)?;
+            }
+            let mean = test_run(program, &full, REPEAT_EVENTS)?;
+            programs.drain();
+            Ok([f64::from(mean)])
+        })
+    }
+
+    /// Packets of flows that are not pending.
+    fn many_flows(&mut self, family: Family) -> Result<()> {
+        let acks = shuffled(family, Flow::ack);
+        self.compare("ACK, 65,536 flows at random", family, |programs, program, _| {
+            let mean = batch(program, &acks)?;
+            ensure!(programs.drain() == 0, "ACKs of unknown flows made events");
+            Ok([mean])
+        })
+    }
+
+    /// SYNs that nobody answers.
+    fn flood(&mut self, family: Family) -> Result<()> {
+        let syns = shuffled(family, Flow::syn);
+        self.compare("SYN flood, 65,536 flows", family, |programs, program, ours| {
+            let (mean, events) = drained(programs, program, &syns)?;
+            ensure!(!ours || events == u64::from(MANY_FLOWS), "flood: {events} events");
+            Ok([mean])
+        })
+    }
+
+    /// Fresh handshakes, a thousand under way.
+    fn handshakes(&mut self, family: Family) -> Result<()> {
+        let flows: Vec<_> = (0..8 * CHUNK as u32).map(|n| Flow::number(n, family)).collect();
+        let steps = [Flow::syn, Flow::syn_ack, Flow::ack];
+        let frames: Vec<[Vec<_>; 3]> = flows
+            .chunks(CHUNK)
+            .map(|chunk| steps.map(|step| chunk.iter().map(step).collect()))
+            .collect();
+        let case = "fresh SYN|fresh SYN-ACK|third ACK";
+        self.compare(case, family, |programs, program, ours| {
+            let mut means = [0.0; 3];
+            for chunk in &frames {
+                for (mean, step) in means.iter_mut().zip(chunk) {
+                    let (one, events) = drained(programs, program, step)?;
+                    ensure!(!ours || events == CHUNK as u64, "handshakes: {events} events");
+                    *mean += one / frames.len() as f64;
+                }
+            }
+            Ok(means)
+        })
+    }
+
+    /// Runs every pair in alternation and tells the difference; `case` has `N` names.
+    fn compare<const N: usize>(
+        &mut self,
+        case: &str,
+        family: Family,
+        mut run: impl FnMut(&mut Programs, BorrowedFd<'_>, bool) -> Result<[f64; N]>,
+    ) -> Result<()> {
+        let mut above = vec![[const { Vec::new() }; N]; self.pairs.len()];
+        let mut empty = vec![[const { Vec::new() }; N]; self.pairs.len()];
+        for round in 0..=self.rounds {
+            for (index, pair) in self.pairs.iter().enumerate() {
+                let floor = run(&mut self.programs, pair.empty.as_fd(), false)?;
+                let ours = run(&mut self.programs, pair.ours.as_fd(), true)?;
+                // The first round only warms up.
+                for step in (0..N).filter(|_| round > 0) {
+                    above[index][step].push(ours[step] - floor[step]);
+                    empty[index][step].push(floor[step]);
+                }
+            }
+        }
+        for (index, pair) in self.pairs.iter().enumerate() {
+            for (step, name) in case.split('|').enumerate() {
+                let name = format!("{}, {family:?}, {name}", pair.name);
+                let floor = Quartiles::of(&empty[index][step]).median;
+                tell("kernel", &name, "ns", &above[index][step], &[("empty", floor)]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Mean nanoseconds of one run a frame.
+fn batch(program: BorrowedFd<'_>, frames: &[Vec<u8>]) -> Result<f64> {
+    let before = Runs::of(program)?;
+    for frame in frames {
+        test_run(program, frame, 1)?;
+    }
+    Ok(Runs::of(program)?.mean_ns_since(&before))
+}
+
+/// The same with the rings emptied after every chunk; how many events there were.
+fn drained(
+    programs: &mut Programs,
+    program: BorrowedFd<'_>,
+    frames: &[Vec<u8>],
+) -> Result<(f64, u64)> {
+    let (mut sum, mut events) = (0.0, 0);
+    for chunk in frames.chunks(CHUNK) {
+        sum += batch(program, chunk)? * chunk.len() as f64;
+        events += programs.drain();
+    }
+    Ok((sum / frames.len() as f64, events))
+}
+
+/// A packet of each of many flows, in one random order.
+fn shuffled(family: Family, packet: fn(&Flow) -> Vec<u8>) -> Vec<Vec<u8>> {
+    let flows = (0..MANY_FLOWS).map(|number| Flow::number(number, family));
+    let mut frames: Vec<_> = flows.map(|flow| packet(&flow)).collect();
+    let mut random = Random::new(1);
+    for last in (1..frames.len()).rev() {
+        frames.swap(last, random.below(last + 1));
+    }
+    frames
+}
+
+/// A connection's two ends; its frames look like Linux's.
+struct Flow {
+    client: SocketAddr,
+    server: SocketAddr,
+    isn: u32,
+}
+
+impl Flow {
+    fn number(number: u32, family: Family) -> Self {
+        let (client, server): (IpAddr, IpAddr) = match family {
+            Family::V4 => {
+                (Ipv4Addr::from_bits(0x0a00_0000 + number / 8).into(), [192, 0, 2, 1].into())
+            }
+            Family::V6 => {
+                let network = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 0).to_bits();
+                let server = Ipv6Addr::from_bits(network | 1 << 64 | 1);
+                (Ipv6Addr::from_bits(network | u128::from(number / 8)).into(), server.into())
+            }
+        };
+        let port = 32_768 + (number % 8) as u16;
+        let isn = number.wrapping_mul(0x9e37_79b9);
+        Self { client: (client, port).into(), server: (server, 443).into(), isn }
+    }
+
+    fn syn(&self) -> Vec<u8> {
+        self.frame(false, SYN, 0, &[2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7])
+    }
+
+    fn syn_ack(&self) -> Vec<u8> {
+        let options = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 1, 1, 3, 3, 7];
+        self.frame(true, SYN | ACK, 0, &options)
+    }
+
+    fn ack(&self) -> Vec<u8> {
+        self.frame(false, ACK, 0, &[1, 1, 8, 10, 0, 0, 0, 2, 0, 0, 0, 9])
+    }
+
+    fn data(&self) -> Vec<u8> {
+        self.frame(false, PSH | ACK, 1448, &[1, 1, 8, 10, 0, 0, 0, 2, 0, 0, 0, 9])
+    }
+
+    fn udp(&self) -> Vec<u8> {
+        let ports = [self.client.port().to_be_bytes(), self.server.port().to_be_bytes()].concat();
+        let datagram = [&ports[..], &[0, 108, 0, 0], &[0; 100]].concat();
+        ethernet(&ip_packet(self.client.ip(), self.server.ip(), UDP, 64, &datagram))
+    }
+
+    fn frame(&self, from_server: bool, flags: u8, payload: usize, options: &[u8]) -> Vec<u8> {
+        let (isn, answer) = (self.isn, !self.isn);
+        let beyond = u32::from(flags & SYN == 0);
+        let (from, to, seq, ack) = match from_server {
+            true => (self.server, self.client, answer, isn.wrapping_add(1)),
+            false if beyond == 0 => (self.client, self.server, isn, 0),
+            false => (self.client, self.server, isn.wrapping_add(1), answer.wrapping_add(1)),
+        };
+        let segment = Segment::new(from, to, flags, seq, ack).with_options(options);
+        ethernet(&segment.with_payload(&vec![0; payload]).packet())
+    }
+}
+
+fn ethernet(packet: &[u8]) -> Vec<u8> {
+    let kind: [u8; 2] = if packet[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] };
+    [&[2; 12], &kind[..], packet].concat()
+}
