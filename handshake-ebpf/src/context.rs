@@ -11,7 +11,6 @@ use core::arch::asm;
 use core::mem::MaybeUninit;
 use core::ptr;
 
-use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_load_bytes};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use handshake_common::packet::Frame;
@@ -19,17 +18,6 @@ use handshake_common::packet::tcp::MAX_OPTIONS;
 
 /// Nothing is read behind this offset: eight extension headers of 2,048 bytes end before it.
 const MAX_OFFSET: usize = 0x7fff;
-
-/// A frame at a hook, and where the hook is.
-pub(crate) trait Packet: Frame {
-    /// What aya-log wants to know of a program.
-    #[cfg(feature = "log")]
-    fn context(&self) -> impl aya_ebpf::EbpfContext;
-    /// Index of the interface.
-    fn ifindex(&self) -> u32;
-    /// The VLAN id that the NIC took out of the frame, where the hook knows it.
-    fn stripped_vlan(&self) -> Option<u16>;
-}
 
 /// Makes the verifier forget the bounds of `value`: it takes the exclusive or with a number that it
 /// does not know for unknown, and twice the same gives the value again. (Two byte swaps do it up
@@ -72,15 +60,89 @@ fn read<T>(data: usize, data_end: usize, offset: usize) -> Option<T> {
     Some(unsafe { (start as *const T).read_unaligned() })
 }
 
-/// A packet at XDP. Only its linear part is read: handshake headers always lie there.
-pub(crate) struct XdpFrame {
-    ctx: *mut xdp_md,
+/// What XDP and TC do each in their own way.
+pub(crate) trait Context {
+    /// What aya-log wants to know of a program.
+    #[cfg(feature = "log")]
+    fn log(&self) -> impl aya_ebpf::EbpfContext;
+    /// `data` and `data_end`, read afresh.
+    fn ends(&self) -> (usize, usize);
+    /// Length of the packet in bytes.
+    fn len(&self) -> usize;
+    /// Reads what lies behind `data_end`, where the hook has a way to.
+    fn load<T>(&self, offset: usize) -> Option<T>;
+    /// Copies `len` bytes to `to`, which has room for them; 0 if all went well.
+    fn load_bytes(&self, offset: u32, to: *mut u8, len: u32) -> i64;
+    /// Index of the interface.
+    fn ifindex(&self) -> u32;
+    /// The VLAN id that the NIC took out of the frame, where the hook knows it.
+    fn stripped_vlan(&self) -> Option<u16>;
 }
 
-impl XdpFrame {
+/// A frame at a hook.
+pub(crate) struct Packet<C>(pub(crate) C);
+
+impl<C: Context> Packet<C> {
+    /// Reads from the linear part.
     #[inline(always)]
-    pub(crate) fn new(ctx: &XdpContext) -> Self {
-        Self { ctx: ctx.ctx }
+    fn near<T>(&self, offset: usize) -> Option<T> {
+        let (data, data_end) = self.0.ends();
+        read(data, data_end, offset)
+    }
+
+    #[inline(always)]
+    fn read<T>(&self, offset: usize) -> Option<T> {
+        match self.near(offset) {
+            Some(value) => Some(value),
+            None => self.0.load(offset),
+        }
+    }
+}
+
+impl<C: Context> Frame for Packet<C> {
+    #[inline(always)]
+    fn widen(&self, offset: usize) -> usize {
+        widen(offset, self.wire_len() as u64)
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        self.read(offset)
+    }
+
+    #[inline(always)]
+    fn at_hand<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        self.near(offset)
+    }
+
+    #[inline(always)]
+    fn at_hand_u16(&self, offset: usize) -> Option<u16> {
+        self.near(offset).map(u16::from_be)
+    }
+
+    #[inline(always)]
+    fn be16(&self, offset: usize) -> Option<u16> {
+        self.read(offset).map(u16::from_be)
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: usize, len: usize, to: &mut [u8; 40]) -> usize {
+        copy(self.wire_len(), offset, len, |len| {
+            self.0.load_bytes(offset as u32, to.as_mut_ptr(), len)
+        })
+    }
+}
+
+/// XDP. Only the linear part is read: handshake headers always lie there.
+impl Context for &XdpContext {
+    #[cfg(feature = "log")]
+    fn log(&self) -> impl aya_ebpf::EbpfContext {
+        XdpContext::new(self.ctx)
     }
 
     #[inline(always)]
@@ -94,47 +156,20 @@ impl XdpFrame {
     }
 
     #[inline(always)]
-    fn read<T>(&self, offset: usize) -> Option<T> {
-        let (data, data_end) = self.ends();
-        read(data, data_end, offset)
-    }
-}
-
-impl Frame for XdpFrame {
-    #[inline(always)]
-    fn widen(&self, offset: usize) -> usize {
-        widen(offset, self.wire_len() as u64)
-    }
-
-    #[inline(always)]
-    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
-        self.read(offset)
-    }
-
-    #[inline(always)]
-    fn be16(&self, offset: usize) -> Option<u16> {
-        self.read(offset).map(u16::from_be)
-    }
-
-    #[inline(always)]
-    fn wire_len(&self) -> usize {
+    fn len(&self) -> usize {
         let (data, data_end) = self.ends();
         data_end - data
     }
 
     #[inline(always)]
-    fn copy(&self, offset: usize, len: usize, to: &mut [u8; 40]) -> usize {
-        copy(self.wire_len(), offset, len, |len| {
-            // SAFETY: `to` has room for `len`, at most 40, bytes.
-            unsafe { bpf_xdp_load_bytes(self.ctx, offset as u32, to.as_mut_ptr().cast(), len) }
-        })
+    fn load<T>(&self, _offset: usize) -> Option<T> {
+        None
     }
-}
 
-impl Packet for XdpFrame {
-    #[cfg(feature = "log")]
-    fn context(&self) -> impl aya_ebpf::EbpfContext {
-        XdpContext::new(self.ctx)
+    #[inline(always)]
+    fn load_bytes(&self, offset: u32, to: *mut u8, len: u32) -> i64 {
+        // SAFETY: the caller gives room for `len` bytes.
+        unsafe { bpf_xdp_load_bytes(self.ctx, offset, to.cast(), len) }
     }
 
     #[inline(always)]
@@ -149,115 +184,58 @@ impl Packet for XdpFrame {
     }
 }
 
-/// A packet at TC. Headers outside the linear part are loaded by the helper.
-pub(crate) struct TcFrame {
-    skb: *mut __sk_buff,
-}
-
-impl TcFrame {
-    #[inline(always)]
-    pub(crate) fn new(ctx: &TcContext) -> Self {
-        Self { skb: ctx.skb.skb }
+/// TC. Headers outside the linear part, where they seldom lie, are loaded by the helper.
+impl Context for &TcContext {
+    #[cfg(feature = "log")]
+    fn log(&self) -> impl aya_ebpf::EbpfContext {
+        TcContext::new(self.skb.skb)
     }
 
     #[inline(always)]
     fn ends(&self) -> (usize, usize) {
+        let skb = self.skb.skb;
         // SAFETY: the kernel passes a valid context.
         unsafe {
-            let data = ptr::read_volatile(&raw const (*self.skb).data);
-            let data_end = ptr::read_volatile(&raw const (*self.skb).data_end);
+            let data = ptr::read_volatile(&raw const (*skb).data);
+            let data_end = ptr::read_volatile(&raw const (*skb).data_end);
             (data as usize, data_end as usize)
         }
     }
 
-    /// Off the common path: headers nearly always lie in the linear part.
+    #[inline(always)]
+    fn len(&self) -> usize {
+        // SAFETY: the kernel passes a valid context.
+        unsafe { (*self.skb.skb).len as usize }
+    }
+
     #[inline(always)]
     fn load<T>(&self, offset: usize) -> Option<T> {
         let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: `value` has room for its own size.
-        let result = unsafe {
-            bpf_skb_load_bytes(
-                self.skb.cast(),
-                offset as u32,
-                value.as_mut_ptr().cast(),
-                size_of::<T>() as u32,
-            )
-        };
-        // SAFETY: the helper has filled `value`, an integer or an array of them.
-        if result == 0 { Some(unsafe { value.assume_init() }) } else { None }
-    }
-
-    #[inline(always)]
-    fn read<T>(&self, offset: usize) -> Option<T> {
-        let (data, data_end) = self.ends();
-        match read(data, data_end, offset) {
-            Some(value) => Some(value),
-            None => self.load(offset),
+        let to = value.as_mut_ptr().cast();
+        if self.load_bytes(offset as u32, to, size_of::<T>() as u32) != 0 {
+            return None;
         }
-    }
-}
-
-impl Frame for TcFrame {
-    #[inline(always)]
-    fn widen(&self, offset: usize) -> usize {
-        widen(offset, self.wire_len() as u64)
+        // SAFETY: the helper has filled `value`, an integer or an array of them.
+        Some(unsafe { value.assume_init() })
     }
 
     #[inline(always)]
-    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
-        self.read(offset)
-    }
-
-    #[inline(always)]
-    fn at_hand<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
-        let (data, data_end) = self.ends();
-        read(data, data_end, offset)
-    }
-
-    #[inline(always)]
-    fn at_hand_u16(&self, offset: usize) -> Option<u16> {
-        let (data, data_end) = self.ends();
-        read(data, data_end, offset).map(u16::from_be)
-    }
-
-    #[inline(always)]
-    fn be16(&self, offset: usize) -> Option<u16> {
-        self.read(offset).map(u16::from_be)
-    }
-
-    #[inline(always)]
-    fn wire_len(&self) -> usize {
-        // SAFETY: the kernel passes a valid context.
-        unsafe { (*self.skb).len as usize }
-    }
-
-    #[inline(always)]
-    fn copy(&self, offset: usize, len: usize, to: &mut [u8; 40]) -> usize {
-        copy(self.wire_len(), offset, len, |len| {
-            // SAFETY: `to` has room for `len`, at most 40, bytes.
-            unsafe {
-                bpf_skb_load_bytes(self.skb.cast(), offset as u32, to.as_mut_ptr().cast(), len)
-            }
-        })
-    }
-}
-
-impl Packet for TcFrame {
-    #[cfg(feature = "log")]
-    fn context(&self) -> impl aya_ebpf::EbpfContext {
-        TcContext::new(self.skb)
+    fn load_bytes(&self, offset: u32, to: *mut u8, len: u32) -> i64 {
+        // SAFETY: the caller gives room for `len` bytes.
+        unsafe { bpf_skb_load_bytes(self.skb.skb.cast(), offset, to.cast(), len) }
     }
 
     #[inline(always)]
     fn ifindex(&self) -> u32 {
         // SAFETY: the kernel passes a valid context.
-        unsafe { (*self.skb).ifindex }
+        unsafe { (*self.skb.skb).ifindex }
     }
 
     #[inline(always)]
     fn stripped_vlan(&self) -> Option<u16> {
+        let skb = self.skb.skb;
         // SAFETY: the kernel passes a valid context.
-        let (present, tci) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
+        let (present, tci) = unsafe { ((*skb).vlan_present, (*skb).vlan_tci) };
         if present == 0 { None } else { Some(tci as u16 & 0x0fff) }
     }
 }

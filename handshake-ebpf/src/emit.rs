@@ -9,7 +9,7 @@ use handshake_common::abi::{Counter, Hook};
 use handshake_common::event::Event;
 use handshake_common::observe::What;
 
-use crate::context::Packet;
+use crate::context::{Context, Packet};
 use crate::maps::{HS_COUNTERS, HS_RINGS};
 
 /// Boot time: it goes on while the machine sleeps. About 30 ns, so only for certain events.
@@ -31,12 +31,12 @@ pub(crate) fn count(hook: Hook, counter: Counter) {
 
 /// Writes one event into this CPU's ring, without waking anybody: the reader has a timer.
 #[inline(always)]
-pub(crate) fn emit<P: Packet>(packet: &P, hook: Hook, time_ns: u64, what: What<'_>) {
+pub(crate) fn emit<C: Context>(packet: &Packet<C>, hook: Hook, time_ns: u64, what: What<'_>) {
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let Some(ring) = HS_RINGS.get(cpu) else {
         #[cfg(feature = "log")]
-        aya_log_ebpf::warn!(packet.context(), "no ring for CPU {}", cpu);
+        aya_log_ebpf::warn!(packet.0.log(), "no ring for CPU {}", cpu);
         count(hook, Counter::EventsNoRing);
         return;
     };
@@ -46,13 +46,13 @@ pub(crate) fn emit<P: Packet>(packet: &P, hook: Hook, time_ns: u64, what: What<'
     };
     let event = zeroed(&mut slot);
     event.time_ns = time_ns;
-    event.ifindex = packet.ifindex();
+    event.ifindex = packet.0.ifindex();
     event.hook = hook as u8;
     match what {
         What::Segment(kind, segment) => event.fill_segment(packet, kind, segment),
         What::IcmpError(error) => event.fill_icmp(packet, error),
     }
-    if let Some(id) = packet.stripped_vlan() {
+    if let Some(id) = packet.0.stripped_vlan() {
         event.prepend_vlan(id);
     }
     slot.submit(u64::from(BPF_RB_NO_WAKEUP));

@@ -18,48 +18,47 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use handshake_common::abi::Hook;
 use handshake_common::packet::ethernet::Link;
 
-use context::{TcFrame, XdpFrame};
 use observe::observe;
 
 /// XDP, links with an Ethernet header.
 #[xdp]
 fn hs_xdp(ctx: XdpContext) -> u32 {
-    observe(&XdpFrame::new(&ctx), Hook::Xdp, Link::Ethernet);
+    observe(&ctx, Hook::Xdp, Link::Ethernet);
     XDP_PASS
 }
 
 /// XDP, links that start with IP (generic mode on tun, WireGuard).
 #[xdp]
 fn hs_xdp_ip(ctx: XdpContext) -> u32 {
-    observe(&XdpFrame::new(&ctx), Hook::Xdp, Link::Ip);
+    observe(&ctx, Hook::Xdp, Link::Ip);
     XDP_PASS
 }
 
 /// TC ingress, links with an Ethernet header.
 #[classifier]
 fn hs_tc_in(ctx: TcContext) -> i32 {
-    observe(&TcFrame::new(&ctx), Hook::TcIngress, Link::Ethernet);
+    observe(&ctx, Hook::TcIngress, Link::Ethernet);
     TC_ACT_UNSPEC
 }
 
 /// TC ingress, links that start with IP.
 #[classifier]
 fn hs_tc_in_ip(ctx: TcContext) -> i32 {
-    observe(&TcFrame::new(&ctx), Hook::TcIngress, Link::Ip);
+    observe(&ctx, Hook::TcIngress, Link::Ip);
     TC_ACT_UNSPEC
 }
 
 /// TC egress, links with an Ethernet header.
 #[classifier]
 fn hs_tc_out(ctx: TcContext) -> i32 {
-    observe(&TcFrame::new(&ctx), Hook::TcEgress, Link::Ethernet);
+    observe(&ctx, Hook::TcEgress, Link::Ethernet);
     TC_ACT_UNSPEC
 }
 
 /// TC egress, links that start with IP.
 #[classifier]
 fn hs_tc_out_ip(ctx: TcContext) -> i32 {
-    observe(&TcFrame::new(&ctx), Hook::TcEgress, Link::Ip);
+    observe(&ctx, Hook::TcEgress, Link::Ip);
     TC_ACT_UNSPEC
 }
 

@@ -4,19 +4,19 @@ use handshake_common::abi::{Counter, Hook};
 use handshake_common::observe::{self, Sink, What};
 use handshake_common::packet::ethernet::Link;
 
-use crate::context::Packet;
+use crate::context::{Context, Packet};
 use crate::emit::{count, emit, now_ns};
 use crate::maps::{KernelBucket, keys};
 
 /// Looks at one packet. Adds one to exactly one packet class.
 #[inline(always)]
-pub(crate) fn observe<P: Packet>(packet: &P, hook: Hook, link: Link) {
-    observe::observe(packet, link, &keys(), &mut AtHook(hook));
+pub(crate) fn observe<C: Context>(context: C, hook: Hook, link: Link) {
+    observe::observe(&Packet(context), link, &keys(), &mut AtHook(hook));
 }
 
 struct AtHook(Hook);
 
-impl<P: Packet> Sink<P> for AtHook {
+impl<C: Context> Sink<Packet<C>> for AtHook {
     type Bucket<'a> = KernelBucket;
 
     #[inline(always)]
@@ -35,7 +35,7 @@ impl<P: Packet> Sink<P> for AtHook {
     }
 
     #[inline(always)]
-    fn emit(&mut self, packet: &P, time_ns: u64, what: What<'_>) {
+    fn emit(&mut self, packet: &Packet<C>, time_ns: u64, what: What<'_>) {
         emit(packet, self.0, time_ns, what);
     }
 }

@@ -1,9 +1,10 @@
 //! The live engine: counters and rings in, ended attempts out. No timers and no output of its own;
 //! `app` calls [`Engine::step`] when it is time.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use handshake_common::abi::Counter;
+use handshake_common::abi::{Counter, Hook};
 use handshake_common::event::Event;
 use handshake_common::packet::tunnel::Layers;
 
@@ -42,23 +43,25 @@ pub struct Step {
 
 /// Interfaces and hooks, numbered as the tracker knows them.
 #[derive(Debug, Default)]
-pub struct Sources(Vec<(u32, u8)>);
+pub struct Sources {
+    known: Vec<(u32, u8)>,
+    /// Interfaces may come and go by the thousand, and every event asks.
+    numbers: HashMap<(u32, u8), SourceId>,
+}
 
 impl Sources {
     /// The number of an interface index and hook; new ones get the next.
-    fn id(&mut self, event: &Event) -> SourceId {
-        let source = (event.ifindex, event.hook);
-        let index = self.0.iter().position(|known| *known == source).unwrap_or_else(|| {
-            self.0.push(source);
-            self.0.len() - 1
-        });
-        SourceId::try_from(index).unwrap_or(SourceId::MAX)
+    fn id(&mut self, index: u32, hook: u8) -> SourceId {
+        *self.numbers.entry((index, hook)).or_insert_with(|| {
+            self.known.push((index, hook));
+            (self.known.len() - 1) as SourceId
+        })
     }
 
     /// Interface index and hook of a number.
     #[must_use]
     pub fn of(&self, id: SourceId) -> Option<(u32, u8)> {
-        self.0.get(usize::from(id)).copied()
+        self.known.get(id as usize).copied()
     }
 }
 
@@ -112,14 +115,26 @@ impl Engine {
         self.tracker.note_loss(nanos(Clock::now()));
     }
 
+    /// An interface is gone, or has only now been attached to: what was seen there may miss its
+    /// answers. Other attempts have nothing to do with it: containers come and go.
+    pub fn note_gap_at(&mut self, index: u32) {
+        let now = nanos(Clock::now());
+        for hook in Hook::ALL {
+            self.tracker.note_gap(self.sources.id(index, hook as u8), now);
+        }
+    }
+
     /// Reads counters and rings once, boundedly.
     ///
-    /// Counters come first: whatever they say is lost concerns attempts that cannot have timed out
-    /// yet, because nothing expires after the watermark, which lies before this moment.
+    /// The time comes first, then the counters: whatever they say is lost concerns attempts that
+    /// cannot have timed out yet, because nothing expires after the watermark, which lies before
+    /// that time. (The other way round, losses while we are stopped in between would go unnoticed
+    /// until after the time-outs.)
     ///
     /// # Errors
     /// If the kernel refuses to read its counters.
     pub fn step(&mut self, loader: &Loader) -> Result<Step, LoadError> {
+        let now_ns = Clock::now();
         let lost_before = lost_evidence(&self.counters);
         self.counters = loader.counters()?;
         if lost_evidence(&self.counters) > lost_before {
@@ -130,7 +145,7 @@ impl Engine {
         self.events.delivered += drained.delivered;
         self.events.undecodable += drained.undecodable;
         self.merge.push(self.batch.drain(..));
-        self.merge.release(drained.started_ns, drained.horizon_ns, &mut self.ordered);
+        self.merge.release(now_ns, drained.horizon_ns, &mut self.ordered);
         self.track();
         let more_due = self.tracker.expire(nanos(self.merge.watermark_ns()));
         Ok(Step { delivered: drained.delivered, emptied: drained.emptied, more_due })
@@ -139,7 +154,7 @@ impl Engine {
     fn track(&mut self) {
         for event in self.ordered.drain(..) {
             if self.whole.contains(&event.time_ns) && self.selection.selects(&event) {
-                let source = self.sources.id(&event);
+                let source = self.sources.id(event.ifindex, event.hook);
                 self.tracker.observe(&Observation {
                     event,
                     source,

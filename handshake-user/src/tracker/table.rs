@@ -1,12 +1,14 @@
 //! Bounded memory of the tracker: open attempts, remembered ones, deadlines, who is evicted.
 //!
-//! Open attempts live in slots; a map leads from their key to the slot or to what is remembered of
-//! an ended attempt. Deadlines lie in a wheel of buckets, each entry checked lazily: an attempt
+//! Open attempts and what is remembered of ended ones live in slabs; an index of slot numbers leads
+//! from a key to the one or the other (four bytes an entry: the keys stay where they are). Hashing
+//! is keyed, because senders choose the keys. Deadlines lie in a wheel of buckets, each entry checked lazily: an attempt
 //! whose deadline has moved is put into its new bucket when the old one comes up.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::attempt::{Key, Nanos, SourceId};
 
@@ -42,21 +44,76 @@ pub(super) struct Remembered {
     pub(super) owners: (Option<SourceId>, Option<SourceId>),
 }
 
+/// Numbered places that are used again.
 #[derive(Debug)]
-enum Entry {
-    Open(u32),
-    Remembered(Remembered),
+struct Slab<T> {
+    places: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Slab<T> {
+    const fn new() -> Self {
+        Self { places: Vec::new(), free: Vec::new() }
+    }
+
+    fn get(&self, place: u32) -> Option<&T> {
+        self.places.get(place as usize)?.as_ref()
+    }
+
+    fn get_mut(&mut self, place: u32) -> Option<&mut T> {
+        self.places.get_mut(place as usize)?.as_mut()
+    }
+
+    fn insert(&mut self, value: T) -> u32 {
+        match self.free.pop() {
+            Some(place) => {
+                self.places[place as usize] = Some(value);
+                place
+            }
+            None => {
+                self.places.push(Some(value));
+                (self.places.len() - 1) as u32
+            }
+        }
+    }
+
+    fn remove(&mut self, place: u32) -> Option<T> {
+        let value = self.places.get_mut(place as usize)?.take()?;
+        self.free.push(place);
+        Some(value)
+    }
+}
+
+/// Where the index leads: a place among the open attempts, or among the remembered ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place(u32);
+
+impl Place {
+    const REMEMBERED: u32 = 1 << 31;
+
+    /// The place among the open attempts, if it is one.
+    fn open(self) -> Option<u32> {
+        (self.0 & Self::REMEMBERED == 0).then_some(self.0)
+    }
+
+    /// The place among the remembered ones, if it is one.
+    fn remembered(self) -> Option<u32> {
+        (self.0 & Self::REMEMBERED != 0).then_some(self.0 & !Self::REMEMBERED)
+    }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Table {
-    entries: HashMap<Key, Entry, ahash::RandomState>,
-    slots: Vec<Option<Open>>,
-    free: Vec<u32>,
+    hasher: ahash::RandomState,
+    index: HashTable<Place>,
+    slots: Slab<Open>,
+    memories: Slab<(Key, Remembered)>,
     next_generation: u32,
     open: usize,
     wheel: BTreeMap<Nanos, Vec<Handle>>,
+    /// Handles in the wheel, stale ones among them.
+    scheduled: usize,
     /// Bare SYNs, oldest first, with stale handles among them.
     one_sided: VecDeque<Handle>,
     /// Attempts with evidence from both sides, likewise.
@@ -67,12 +124,14 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new() -> Self {
         Self {
-            entries: HashMap::default(),
-            slots: Vec::new(),
-            free: Vec::new(),
+            hasher: ahash::RandomState::new(),
+            index: HashTable::new(),
+            slots: Slab::new(),
+            memories: Slab::new(),
             next_generation: 0,
             open: 0,
             wheel: BTreeMap::new(),
+            scheduled: 0,
             one_sided: VecDeque::new(),
             two_sided: VecDeque::new(),
             remembered: VecDeque::new(),
@@ -94,50 +153,72 @@ impl Table {
         self.next_generation
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<&Open> {
-        match self.entries.get(key)? {
-            Entry::Open(slot) => self.slots.get(*slot as usize)?.as_ref(),
-            Entry::Remembered(_) => None,
+    fn key_at(slots: &Slab<Open>, memories: &Slab<(Key, Remembered)>, place: Place) -> Option<Key> {
+        match place.open() {
+            Some(slot) => slots.get(slot).map(|open| open.key),
+            None => memories.get(place.remembered()?).map(|(key, _)| *key),
         }
     }
 
-    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Open> {
-        match self.entries.get(key)? {
-            Entry::Open(slot) => self.slots.get_mut(*slot as usize)?.as_mut(),
-            Entry::Remembered(_) => None,
+    fn find(&self, key: &Key) -> Option<Place> {
+        let is = |place: &Place| Self::key_at(&self.slots, &self.memories, *place) == Some(*key);
+        self.index.find(self.hasher.hash_one(key), is).copied()
+    }
+
+    /// The index entry of a key.
+    fn entry(&mut self, key: &Key) -> Entry<'_, Place> {
+        let Self { hasher, index, slots, memories, .. } = self;
+        let key_at = |place: Place| Self::key_at(slots, memories, place);
+        index.entry(
+            hasher.hash_one(key),
+            |place| key_at(*place) == Some(*key),
+            |place| key_at(*place).map_or(0, |key| hasher.hash_one(key)),
+        )
+    }
+
+    /// Leads `key` to `place`; what was remembered under it is forgotten.
+    fn lead(&mut self, key: &Key, place: Place) {
+        let before = match self.entry(key) {
+            Entry::Occupied(mut entry) => Some(std::mem::replace(entry.get_mut(), place)),
+            Entry::Vacant(entry) => {
+                entry.insert(place);
+                None
+            }
+        };
+        if let Some(memory) = before.and_then(Place::remembered) {
+            self.memories.remove(memory);
         }
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<&Open> {
+        self.slots.get(self.find(key)?.open()?)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Open> {
+        let slot = self.find(key)?.open()?;
+        self.slots.get_mut(slot)
     }
 
     /// What is remembered of an ended attempt, if its linger time is not over at `now`.
     pub(super) fn recall(&self, key: &Key, now: Nanos, linger: Nanos) -> Option<&Remembered> {
-        match self.entries.get(key)? {
-            Entry::Remembered(memory) if now <= memory.end.saturating_add(linger) => Some(memory),
-            _ => None,
-        }
+        let (_, memory) = self.memories.get(self.find(key)?.remembered()?)?;
+        (now <= memory.end.saturating_add(linger)).then_some(memory)
     }
 
     /// What is remembered of an ended attempt, for [`Table::recall`] has just found it.
     pub(super) fn recall_mut(&mut self, key: &Key) -> Option<&mut Remembered> {
-        match self.entries.get_mut(key)? {
-            Entry::Remembered(memory) => Some(memory),
-            Entry::Open(_) => None,
-        }
+        let place = self.find(key)?.remembered()?;
+        self.memories.get_mut(place).map(|(_, memory)| memory)
     }
 
     /// Puts in a new attempt; its key must not be open.
     pub(super) fn insert(&mut self, open: Open, deadline: Nanos) {
-        let handle_of = |slot: u32| Handle { slot, generation: open.generation };
-        let handle = match self.free.pop() {
-            Some(slot) => handle_of(slot),
-            None => {
-                self.slots.push(None);
-                handle_of((self.slots.len() - 1) as u32)
-            }
-        };
-        self.entries.insert(open.key, Entry::Open(handle.slot));
-        self.enlist(handle, open.is_two_sided());
-        self.slots[handle.slot as usize] = Some(open);
+        let (key, generation, two_sided) = (open.key, open.generation, open.is_two_sided());
+        let slot = self.slots.insert(open);
+        self.lead(&key, Place(slot));
         self.open += 1;
+        let handle = Handle { slot, generation };
+        self.enlist(handle, two_sided);
         self.schedule(handle, deadline);
     }
 
@@ -155,7 +236,7 @@ impl Table {
         let limit = 2 * self.open + 1024;
         let slots = &self.slots;
         let live = |handle: &Handle, two_sided: bool| {
-            slots[handle.slot as usize].as_ref().is_some_and(|open| {
+            slots.get(handle.slot).is_some_and(|open| {
                 open.generation == handle.generation && open.is_two_sided() == two_sided
             })
         };
@@ -165,36 +246,46 @@ impl Table {
         if self.two_sided.len() > limit {
             self.two_sided.retain(|handle| live(handle, true));
         }
+        if self.scheduled > limit {
+            self.wheel.retain(|_, handles| {
+                handles.retain(|handle| {
+                    let open = slots[handle.slot as usize].as_ref();
+                    open.is_some_and(|open| open.generation == handle.generation)
+                });
+                handles.shrink_to_fit();
+                !handles.is_empty()
+            });
+            self.scheduled = self.wheel.values().map(Vec::len).sum();
+        }
     }
 
     /// The attempt has seen evidence from its other side: it now outlives bare SYNs.
     pub(super) fn promote(&mut self, key: &Key) {
-        if let Some(Entry::Open(slot)) = self.entries.get(key) {
-            let slot = *slot;
-            if let Some(open) = &self.slots[slot as usize] {
-                self.enlist(Handle { slot, generation: open.generation }, true);
-            }
+        if let Some(slot) = self.find(key).and_then(Place::open)
+            && let Some(open) = self.slots.get(slot)
+        {
+            self.enlist(Handle { slot, generation: open.generation }, true);
         }
     }
 
     /// Takes out the open attempt of a key and forgets the key.
     pub(super) fn remove(&mut self, key: &Key) -> Option<Open> {
-        let Some(Entry::Open(slot)) = self.entries.get(key) else { return None };
-        let slot = *slot;
-        self.entries.remove(key);
-        self.release(slot)
+        let slot = self.find(key)?.open()?;
+        self.drop_entry(key);
+        self.open -= 1;
+        self.slots.remove(slot)
     }
 
-    fn release(&mut self, slot: u32) -> Option<Open> {
-        let open = self.slots[slot as usize].take()?;
-        self.free.push(slot);
-        self.open -= 1;
-        Some(open)
+    fn drop_entry(&mut self, key: &Key) {
+        if let Entry::Occupied(entry) = self.entry(key) {
+            entry.remove();
+        }
     }
 
     /// Remembers an ended attempt; at most `limit` of them, the oldest forgotten first.
     pub(super) fn remember(&mut self, key: Key, memory: Remembered, limit: usize) {
-        self.entries.insert(key, Entry::Remembered(memory));
+        let place = self.memories.insert((key, memory));
+        self.lead(&key, Place(place | Place::REMEMBERED));
         self.remembered.push_back((memory.end, key));
         while self.remembered.len() > limit {
             self.forget_oldest();
@@ -211,15 +302,18 @@ impl Table {
 
     fn forget_oldest(&mut self) {
         let Some((end, key)) = self.remembered.pop_front() else { return };
-        if let Some(Entry::Remembered(memory)) = self.entries.get(&key)
-            && memory.end == end
+        if let Some(place) = self.find(&key).and_then(Place::remembered)
+            && self.memories.get(place).is_some_and(|(_, memory)| memory.end == end)
         {
-            self.entries.remove(&key);
+            // First the entry: it is found by the key that lies in the slab.
+            self.drop_entry(&key);
+            self.memories.remove(place);
         }
     }
 
     fn schedule(&mut self, handle: Handle, deadline: Nanos) {
         self.wheel.entry(deadline >> BUCKET_BITS).or_default().push(handle);
+        self.scheduled += 1;
     }
 
     /// The earliest time at which an attempt may be due (never later than the true one).
@@ -252,9 +346,10 @@ impl Table {
             let keep = entry.get().len().saturating_sub(left);
             let handles = if keep == 0 { entry.remove() } else { entry.get_mut().split_off(keep) };
             left -= handles.len();
+            self.scheduled -= handles.len();
             let mut waiting = Vec::new();
             for handle in handles {
-                let Some(open) = &self.slots[handle.slot as usize] else { continue };
+                let Some(open) = self.slots.get(handle.slot) else { continue };
                 if open.generation != handle.generation {
                     continue;
                 }
@@ -268,6 +363,7 @@ impl Table {
                 }
             }
             if !waiting.is_empty() {
+                self.scheduled += waiting.len();
                 self.wheel.entry(bucket).or_default().extend(waiting);
                 break;
             }
@@ -279,7 +375,7 @@ impl Table {
         let slots = &self.slots;
         let oldest = |queue: &mut VecDeque<Handle>, two_sided: bool| {
             while let Some(handle) = queue.pop_front() {
-                if let Some(open) = &slots[handle.slot as usize]
+                if let Some(open) = slots.get(handle.slot)
                     && open.generation == handle.generation
                     && open.is_two_sided() == two_sided
                 {
@@ -293,6 +389,59 @@ impl Table {
 
     /// Keys of all open attempts.
     pub(super) fn keys(&self) -> Vec<Key> {
-        self.slots.iter().flatten().map(|open| open.key).collect()
+        self.slots.places.iter().flatten().map(|open| open.key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use handshake_common::event::{Event, kind};
+    use handshake_common::packet::tunnel::Layers;
+
+    use super::*;
+    use crate::attempt::Observation;
+
+    const TIMEOUT: Nanos = 3_600_000_000_000;
+
+    /// Begins an attempt from this port.
+    fn begin(table: &mut Table, port: u16) -> Key {
+        let event = Event { kind: kind::SYN, ip_version: 4, source_port: port, ..Event::ZERO };
+        let seen = Observation { event, source: 0, frame: 0, layers: Layers::NONE };
+        let open = Open::with_syn(1, table.generation(), &seen, false);
+        let deadline = open.deadline(TIMEOUT);
+        let key = open.key;
+        table.insert(open, deadline);
+        key
+    }
+
+    #[test]
+    fn handles_of_ended_attempts_do_not_pile_up_until_their_deadline() {
+        let mut table = Table::new();
+        let kept = begin(&mut table, 0);
+        for port in 1..50_000 {
+            let key = begin(&mut table, port);
+            assert!(table.remove(&key).is_some());
+            let handles = table.wheel.values().map(Vec::len).sum::<usize>();
+            assert_eq!(handles, table.scheduled);
+            assert!(handles <= 1024 + 8, "{handles} handles after {port} attempts");
+        }
+        let mut due = Vec::new();
+        table.due(TIMEOUT + 1, TIMEOUT, Reach::All, &mut due);
+        assert_eq!((due.as_slice(), table.scheduled), ([kept].as_slice(), 0));
+    }
+
+    #[test]
+    fn every_open_attempt_can_be_evicted() {
+        let mut table = Table::new();
+        for port in 1..50_000 {
+            let key = begin(&mut table, port);
+            // Whatever was thrown away as stale, the only open attempt was not.
+            let handle = |table: &Table| table.one_sided.back().copied();
+            assert!(handle(&table).is_some_and(|last| table.slots.get(last.slot).is_some()));
+            if port % 4_000 == 0 {
+                assert_eq!(table.victim(), Some(key), "after {port}");
+            }
+            assert!(table.remove(&key).is_some());
+        }
     }
 }
