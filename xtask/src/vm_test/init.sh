@@ -30,10 +30,12 @@ section() {
 
 # Starts the program; returns when its start record says that it is attached.
 start_watching() {
+    # The file of the watcher before this one has a start record too.
+    rm -f /tmp/records
     handshake watch --format json "$@" >/tmp/records 2>/tmp/words &
     watcher=$!
     tries=0
-    until grep -q '"start"' /tmp/records; do
+    until grep -q '"start"' /tmp/records 2>/dev/null; do
         tries=$((tries + 1))
         [ $tries -lt 300 ] || return 1
         sleep 0.1
