@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::output::escape::Escaped;
 use crate::output::{json, lines::Lines, summary};
 use crate::snapshot::{AttemptView, EventCounts, Summary};
-use crate::source::replay::Replay;
+use crate::source::replay::{DEFAULT_BUCKETS, MAX_BUCKETS, Replay};
 use crate::stderr::{say, say_lines};
 use crate::stdout::{Output, Reader};
 use crate::tracker::{Config, Tracker};
@@ -57,7 +57,7 @@ pub fn run<W: Write>(args: &ReplayArgs, out: &mut Output<W>, color: bool) -> io:
                 continue;
             }
         };
-        let report = replay(input, args, out, color)?;
+        let report = replay_with(input, buckets(path), args, out, color)?;
         if report.reader == Reader::Gone || show(&report, args.format, out)? == Reader::Gone {
             break;
         }
@@ -65,6 +65,14 @@ pub fn run<W: Write>(args: &ReplayArgs, out: &mut Output<W>, color: bool) -> io:
         say_damage(&name, report.end);
     }
     Ok(all_fine)
+}
+
+/// Buckets of the filter for a file: four entries for every 512 bytes, so that attempts which never
+/// end in a packet do not crowd out others. Of unknown length (a pipe): as for 128 MiB.
+fn buckets(path: &Path) -> u32 {
+    let length = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
+    let wanted = length.unwrap_or(128 << 20) / 512;
+    u32::try_from(wanted).unwrap_or(u32::MAX).clamp(DEFAULT_BUCKETS, MAX_BUCKETS)
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -124,7 +132,7 @@ fn say_damage(name: &str, end: End) {
     }
 }
 
-/// Replays one capture.
+/// Replays one capture, with a filter of the default size.
 ///
 /// # Errors
 /// If the output cannot be written.
@@ -134,8 +142,18 @@ pub fn replay<R: Read, W: Write>(
     out: &mut Output<W>,
     color: bool,
 ) -> io::Result<Report> {
+    replay_with(input, DEFAULT_BUCKETS, args, out, color)
+}
+
+fn replay_with<R: Read, W: Write>(
+    input: R,
+    buckets: u32,
+    args: &ReplayArgs,
+    out: &mut Output<W>,
+    color: bool,
+) -> io::Result<Report> {
     let mut capture = CaptureReader::new(input);
-    let mut run = Run::new(args, color);
+    let mut run = Run::new(args, buckets, color);
     while let Some(record) = capture.next_record() {
         run.tracker.expire(record.time_ns);
         let observation = run.source.feed(&record);
@@ -171,14 +189,14 @@ struct Run {
 }
 
 impl Run {
-    fn new(args: &ReplayArgs, color: bool) -> Self {
+    fn new(args: &ReplayArgs, buckets: u32, color: bool) -> Self {
         let config = Config {
             timeout: nanos(args.timeout),
             linger: nanos(args.linger),
             max_attempts: 64 * DEFAULT_MAX_ATTEMPTS,
         };
         Self {
-            source: Replay::default(),
+            source: Replay::new(buckets),
             tracker: Tracker::new(config),
             metrics: Metrics::new(),
             delivered: 0,

@@ -21,6 +21,9 @@ use crate::capture::Record;
 /// Default buckets: 4 MiB, 262,144 attempts pending at once.
 pub const DEFAULT_BUCKETS: u32 = 1 << 16;
 
+/// Most buckets a replay asks for: 64 MiB, four million attempts pending at once.
+pub const MAX_BUCKETS: u32 = 1 << 20;
+
 /// Live keys are secret; here the same file shall always give the same result, so they are not.
 const KEYS: Keys = Keys { low: 0x4528_21e6_38d0_1377, high: 0xbe54_66cf_34e9_0c6c };
 
