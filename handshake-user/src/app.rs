@@ -3,7 +3,7 @@
 mod targets;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -104,7 +104,7 @@ struct Watching<'a> {
     targets: Targets,
     changes: interfaces::Watch,
     /// Indices that were attached again once after somebody detached us.
-    fought: HashMap<u32, Instant>,
+    fought: HashSet<u32>,
     signals: Signals,
     started: Instant,
     ended: u64,
@@ -138,7 +138,7 @@ impl<'a> Watching<'a> {
             view,
             targets,
             changes,
-            fought: HashMap::new(),
+            fought: HashSet::new(),
             signals,
             started: Instant::now(),
             ended: 0,
@@ -148,7 +148,8 @@ impl<'a> Watching<'a> {
     /// Runs until a signal, `--duration`, `--count`, or nobody reads.
     async fn run(&mut self) -> Result<()> {
         let far = Duration::from_secs(u64::from(u32::MAX));
-        let end = self.started + self.args.duration.unwrap_or(far);
+        let asked = self.args.duration.unwrap_or(far);
+        let end = self.started.checked_add(asked).unwrap_or(self.started + far);
         let mut next_step = self.started;
         let mut next_check = self.started + CHECK;
         let mut next_tell = self.started + TELL;
@@ -202,7 +203,7 @@ impl<'a> Watching<'a> {
             Change::LinkUp(interface) => self.take_up(&interface)?,
             Change::LinkGone { index, name } => {
                 if self.loader.detach(index) {
-                    self.engine.note_gap();
+                    self.engine.note_gap_at(index);
                     self.view.gap("interface-gone")?;
                     say(format_args!("{name} is gone; it is taken up again when it comes back"));
                 }
@@ -237,6 +238,8 @@ impl<'a> Watching<'a> {
         }
         match self.loader.attach(interface) {
             Ok(attachment) => {
+                // One direction was attached before the other.
+                self.engine.note_gap_at(interface.index);
                 say(view::sentence(&attachment));
                 self.view.attached(&attachment)?;
             }
@@ -254,18 +257,20 @@ impl<'a> Watching<'a> {
                 continue;
             }
             self.loader.detach(health.index);
-            self.engine.note_gap();
-            self.view.gap("detached")?;
             let all = interfaces::list().map_err(Failure::from)?;
             let Some(interface) = all.iter().find(|one| one.index == health.index) else {
+                self.engine.note_gap_at(health.index);
+                self.view.gap("interface-gone")?;
                 say(format_args!(
                     "{} is gone; it is taken up again when it comes back",
                     health.name
                 ));
                 continue;
             };
+            self.engine.note_gap();
+            self.view.gap("detached")?;
             say(format_args!("somebody detached handshake from {}", health.name));
-            if self.fought.insert(health.index, Instant::now()).is_none() {
+            if self.fought.insert(health.index) {
                 self.take_up(interface)?;
             } else {
                 say(format_args!("not attaching to {} again; start anew to watch it", health.name));

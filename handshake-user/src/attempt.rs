@@ -13,7 +13,7 @@ use handshake_common::packet::tunnel::Layers;
 use crate::outcome::{EndedBy, Outcome, Side};
 
 /// Index of the interface and hook that saw a segment (`source::Sources`); 0 in replay.
-pub type SourceId = u16;
+pub type SourceId = u32;
 
 /// One event, where it was seen, in which frame and wrapped in what.
 #[derive(Debug, Clone, Copy)]

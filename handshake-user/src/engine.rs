@@ -1,9 +1,10 @@
 //! The live engine: counters and rings in, ended attempts out. No timers and no output of its own;
 //! `app` calls [`Engine::step`] when it is time.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use handshake_common::abi::Counter;
+use handshake_common::abi::{Counter, Hook};
 use handshake_common::event::Event;
 use handshake_common::packet::tunnel::Layers;
 
@@ -42,23 +43,25 @@ pub struct Step {
 
 /// Interfaces and hooks, numbered as the tracker knows them.
 #[derive(Debug, Default)]
-pub struct Sources(Vec<(u32, u8)>);
+pub struct Sources {
+    known: Vec<(u32, u8)>,
+    /// Interfaces may come and go by the thousand, and every event asks.
+    numbers: HashMap<(u32, u8), SourceId>,
+}
 
 impl Sources {
     /// The number of an interface index and hook; new ones get the next.
-    fn id(&mut self, event: &Event) -> SourceId {
-        let source = (event.ifindex, event.hook);
-        let index = self.0.iter().position(|known| *known == source).unwrap_or_else(|| {
-            self.0.push(source);
-            self.0.len() - 1
-        });
-        SourceId::try_from(index).unwrap_or(SourceId::MAX)
+    fn id(&mut self, index: u32, hook: u8) -> SourceId {
+        *self.numbers.entry((index, hook)).or_insert_with(|| {
+            self.known.push((index, hook));
+            (self.known.len() - 1) as SourceId
+        })
     }
 
     /// Interface index and hook of a number.
     #[must_use]
     pub fn of(&self, id: SourceId) -> Option<(u32, u8)> {
-        self.0.get(usize::from(id)).copied()
+        self.known.get(id as usize).copied()
     }
 }
 
@@ -112,6 +115,15 @@ impl Engine {
         self.tracker.note_loss(nanos(Clock::now()));
     }
 
+    /// An interface is gone, or has only now been attached to: what was seen there may miss its
+    /// answers. Other attempts have nothing to do with it: containers come and go.
+    pub fn note_gap_at(&mut self, index: u32) {
+        let now = nanos(Clock::now());
+        for hook in Hook::ALL {
+            self.tracker.note_gap(self.sources.id(index, hook as u8), now);
+        }
+    }
+
     /// Reads counters and rings once, boundedly.
     ///
     /// The time comes first, then the counters: whatever they say is lost concerns attempts that
@@ -142,7 +154,7 @@ impl Engine {
     fn track(&mut self) {
         for event in self.ordered.drain(..) {
             if self.whole.contains(&event.time_ns) && self.selection.selects(&event) {
-                let source = self.sources.id(&event);
+                let source = self.sources.id(event.ifindex, event.hook);
                 self.tracker.observe(&Observation {
                     event,
                     source,

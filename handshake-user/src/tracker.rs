@@ -12,9 +12,11 @@
 mod state;
 mod table;
 
+use std::collections::HashMap;
+
 use handshake_common::event::kind;
 
-use crate::attempt::{Attempt, Key, Nanos, Observation};
+use crate::attempt::{Attempt, Key, Nanos, Observation, SourceId};
 use crate::outcome::{EndedBy, Outcome, Side};
 use state::{End, Open};
 use table::{Reach, Remembered, Table};
@@ -81,6 +83,8 @@ pub struct Tracker {
     now: Nanos,
     /// Attempts that began at or before this may have lost evidence.
     lost_until: Option<Nanos>,
+    /// The same for those that were seen at a certain hook.
+    gaps: HashMap<SourceId, Nanos>,
     due: Vec<Key>,
 }
 
@@ -95,6 +99,7 @@ impl Tracker {
             ended: Vec::new(),
             now: Nanos::MIN,
             lost_until: None,
+            gaps: HashMap::new(),
             due: Vec::new(),
         }
     }
@@ -157,6 +162,12 @@ impl Tracker {
     /// Events may have been lost at or before `until`: what was open then is uncertain.
     pub fn note_loss(&mut self, until: Nanos) {
         self.lost_until = self.lost_until.max(Some(until));
+    }
+
+    /// A hook may have missed packets until `until`: attempts that it saw, open then, are uncertain.
+    pub fn note_gap(&mut self, source: SourceId, until: Nanos) {
+        let noted = self.gaps.entry(source).or_insert(until);
+        *noted = until.max(*noted);
     }
 
     /// Section 9, end of input: everything due has timed out, the rest is unfinished.
@@ -361,7 +372,10 @@ impl Tracker {
     }
 
     fn is_uncertain(&self, open: &Open) -> bool {
+        let seen_there =
+            |source| self.gaps.get(&source).is_some_and(|until| open.began() <= *until);
         self.lost_until.is_some_and(|until| open.began() <= until)
+            || (!self.gaps.is_empty() && open.sources().any(seen_there))
     }
 
     fn end(&mut self, key: &Key, end: End) {

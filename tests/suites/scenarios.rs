@@ -11,8 +11,9 @@
 //! ```
 //!
 //! `C` and `S` are the two ends, `R` a router; `port=` sets the client's port. `0.5 loss` says that
-//! events were lost, `config` sets `timeout=` and `max_attempts=`. Expectations are checked in order
-//! of the attempts' first packets, with the field names of the JSON record.
+//! events were lost, `0.5 gap @1` that a hook may have missed some, `config` sets `timeout=` and
+//! `max_attempts=`. Expectations are checked in order of the attempts' first packets, with the
+//! field names of the JSON record.
 
 use std::fs;
 use std::path::Path;
@@ -98,6 +99,11 @@ fn apply(tracker: &mut Tracker, step: &str) {
     match words.next().expect("a sender") {
         "-" => _ = tracker.expire(time as i64),
         "loss" => tracker.note_loss(time as i64),
+        "gap" => {
+            let source = words.next().and_then(|word| word.strip_prefix('@'));
+            let source = source.and_then(|number| number.parse().ok()).expect("@source");
+            tracker.note_gap(source, time as i64);
+        }
         sender => {
             let flags = words.next().expect("flags");
             let rest = words.collect::<Vec<_>>().join(" ");

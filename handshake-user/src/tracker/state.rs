@@ -519,6 +519,11 @@ impl Open {
         self.crossing.as_ref().map(|crossing| crossing.peer_isn)
     }
 
+    /// Where it was seen: first, and as owners of its directions.
+    pub(super) fn sources(&self) -> impl Iterator<Item = SourceId> + use<> {
+        [Some(self.source), self.client_owner, self.server_owner].into_iter().flatten()
+    }
+
     /// Who owns the two directions.
     pub(super) fn owners(&self) -> (Option<SourceId>, Option<SourceId>) {
         (self.client_owner, self.server_owner)
