@@ -37,6 +37,8 @@ const CHECK: Duration = Duration::from_secs(2);
 /// How often losses are told.
 const TELL: Duration = Duration::from_secs(1);
 
+const STDOUT: &str = "cannot write to standard output";
+
 /// `handshake watch`.
 ///
 /// # Errors
@@ -46,12 +48,18 @@ pub fn watch(args: &WatchArgs) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let mut watching = Watching::start(args)?;
         let result = watching.run().await;
         watching.finish().and(result)
-    })?;
+    });
+    // Everything else fails with a `Failure`.
+    result.map_err(on_stdout)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn on_stdout(error: anyhow::Error) -> anyhow::Error {
+    if error.is::<io::Error>() { error.context(STDOUT) } else { error }
 }
 
 /// `handshake cleanup`.
@@ -279,19 +287,25 @@ impl<'a> Watching<'a> {
         Ok(())
     }
 
-    /// Detaches, reports what is open as unfinished, and prints the summary.
+    /// Detaches, reports what is open as unfinished, and prints the summary, also when nothing can
+    /// be written to stdout any more.
     fn finish(&mut self) -> Result<()> {
         self.engine.close();
         self.loader.detach_all();
         self.loader.say_logs();
         self.engine.finish(&self.loader).map_err(Failure::from)?;
+        let shown = self.show_end();
+        say_lines(crate::output::summary::Text(&self.engine.summary()));
+        shown
+    }
+
+    /// What is left to be said on stdout.
+    fn show_end(&mut self) -> Result<()> {
         let reader = self.show()?;
         self.view.losses(&self.engine.losses())?;
-        let summary = self.engine.summary();
         if reader == Reader::Present {
-            self.view.summary(&summary, self.started.elapsed())?;
+            self.view.summary(&self.engine.summary(), self.started.elapsed())?;
         }
-        say_lines(crate::output::summary::Text(&summary));
         Ok(())
     }
 }

@@ -48,6 +48,18 @@ fn one_missing_capability_is_named_alone() -> Result<()> {
 }
 
 #[test]
+fn a_full_disk_ends_it_with_the_summary() -> Result<()> {
+    let namespace = Namespace::new()?;
+    namespace.run(&["ip", "link", "set", "lo", "up"])?;
+    let script = "\"$@\" > /dev/full & sleep 1; (: < /dev/tcp/127.0.0.1/9); wait $!";
+    let wrapper = ["bash", "-c", script, "bash"];
+    let report = refuse(&namespace, &wrapper, &["watch", "-i", "lo", "--duration", "5s"])?;
+    let words = ["cannot write to standard output: No space left", "1 started = 1 ended + 0 open"];
+    assert_refused(&report, 1, &words);
+    Ok(())
+}
+
+#[test]
 fn two_capabilities_are_enough() -> Result<()> {
     let namespace = Namespace::new()?;
     let kept = "-all,+bpf,+net_admin,+perfmon";
