@@ -174,7 +174,7 @@ pub struct WatchArgs {
     pub max_attempts: usize,
 
     /// Bytes of each CPU's event ring, rounded up to a power of two of pages.
-    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20,
+    #[arg(long, value_name = "BYTES", default_value_t = crate::loader::DEFAULT_RING_BYTES,
           value_parser = clap::value_parser!(u32).range(1..=1 << 28))]
     pub ring_bytes: u32,
 

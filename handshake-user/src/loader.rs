@@ -37,9 +37,9 @@ use signals::SignalsWait;
 /// The programs, as `cargo xtask build` made them; for tests that run them without a network.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HANDSHAKE_EBPF_OBJECT"));
 
-/// Default bytes of a ring: room for 4,096 events, which a SYN flood of a million packets a second
-/// on one CPU fills in 4 ms.
-pub const DEFAULT_RING_BYTES: u32 = 512 * 1024;
+/// Default bytes of a ring: room for 8,192 events, which a SYN flood of a million packets a second
+/// on one CPU fills in 8 ms.
+pub const DEFAULT_RING_BYTES: u32 = 1 << 20;
 /// Largest ring that can be asked for; larger ones the kernel refuses on small machines.
 const MAX_RING_BYTES: u32 = 1 << 28;
 /// Fewest and most buckets of the filter table (64 bytes each).
