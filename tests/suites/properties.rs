@@ -91,7 +91,7 @@ fn without_limits() -> Config {
 }
 
 /// Runs the packets, each seen `copies` times, by a hook of its own each.
-fn seen_by(steps: &[(i64, Packet)], copies: u16) -> (Closed, Stats) {
+fn seen_by(steps: &[(i64, Packet)], copies: u32) -> (Closed, Stats) {
     let mut ledger = Ledger::new(without_limits());
     for ((time, packet), frame) in steps.iter().zip(1..) {
         for source in 0..copies {
