@@ -161,9 +161,11 @@ impl Counter {
         Self::Spent,
     ];
 
-    /// Those that say that the filter has forgotten a pending attempt.
-    pub const FORGETTING: [Self; 4] =
-        [Self::EvictedOneSided, Self::EvictedTwoSided, Self::Contended, Self::Spent];
+    /// Those that say that the filter has forgotten attempts it does not name. A spent entry is not
+    /// among them: it concerns one attempt after 255 segments, and one forged SYN on a busy
+    /// connection would otherwise make every silence uncertain.
+    pub const FORGETTING: [Self; 3] =
+        [Self::EvictedOneSided, Self::EvictedTwoSided, Self::Contended];
 
     /// The name in every output.
     #[must_use]

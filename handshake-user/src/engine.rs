@@ -194,7 +194,6 @@ impl Engine {
             ("filter-evicted-one-sided", Counter::EvictedOneSided),
             ("filter-evicted-two-sided", Counter::EvictedTwoSided),
             ("filter-contended", Counter::Contended),
-            ("filter-spent", Counter::Spent),
         ];
         let losses = reasons
             .into_iter()

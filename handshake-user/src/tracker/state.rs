@@ -197,7 +197,7 @@ impl Open {
             return false;
         }
         if owns(&mut self.client_owner, seen.source) {
-            self.syn_retrans += 1;
+            self.syn_retrans = self.syn_retrans.saturating_add(1);
             self.syn_payload = self.syn_payload.max(event.payload_len);
             self.syn_gap = self.syn_last.map_or(0, |last| time.saturating_sub(last));
             self.syn_last = Some(time);
@@ -266,7 +266,7 @@ impl Open {
         }
         let crosses = self.crossing.as_ref().is_none_or(|crossing| crossing.peer_isn == event.seq);
         if !self.is_answered_by(event.ack) || !crosses {
-            self.bad_synack += 1;
+            self.bad_synack = self.bad_synack.saturating_add(1);
             return None;
         }
         self.take_answer(seen);
@@ -289,7 +289,7 @@ impl Open {
                 self.both_acknowledged(seen)
             }
             _ => {
-                self.bad_synack += 1;
+                self.bad_synack = self.bad_synack.saturating_add(1);
                 None
             }
         }
@@ -301,11 +301,11 @@ impl Open {
         self.synack_gap = self.synack_last.map_or(0, |last| time.saturating_sub(last));
         self.synack_last = Some(time);
         if let Some(answer) = self.answers.iter_mut().find(|answer| answer.isn == event.seq) {
-            self.synack_retrans += 1;
+            self.synack_retrans = self.synack_retrans.saturating_add(1);
             answer.last = time;
             return;
         }
-        self.synack_isns += 1;
+        self.synack_isns = self.synack_isns.saturating_add(1);
         if self.answers.len() < MAX_ANSWERS {
             self.answers.push(Answer {
                 isn: event.seq,
@@ -456,7 +456,7 @@ impl Open {
             Side::Server => &mut self.server_owner,
         };
         if owns(owner, seen.source) {
-            self.bad_rst += 1;
+            self.bad_rst = self.bad_rst.saturating_add(1);
         }
     }
 
