@@ -97,7 +97,7 @@ fn seen_by(steps: &[(i64, Packet)], copies: u32) -> (Closed, Stats) {
         for source in 0..copies {
             let event = packet.event(*time);
             let layers = Layers::NONE;
-            ledger.tracker.observe(&Observation { event, source: source.into(), frame, layers });
+            ledger.tracker.observe(&Observation { event, source, frame, layers });
             ledger.balance();
         }
     }
