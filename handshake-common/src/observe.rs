@@ -6,7 +6,7 @@
 //! where events go.
 
 use crate::abi::Counter;
-use crate::event::kind;
+use crate::event::{Event, kind};
 use crate::filter::{self, Bucket, Class, Pending};
 use crate::flow::Keys;
 use crate::packet::ethernet::Link;
@@ -20,6 +20,17 @@ pub enum What<'a> {
     Segment(u8, &'a Segment),
     /// An ICMP error.
     IcmpError(&'a IcmpError),
+}
+
+impl What<'_> {
+    /// Writes it into an event.
+    #[inline(always)]
+    pub fn fill<F: Frame>(self, event: &mut Event, frame: &F) {
+        match self {
+            Self::Segment(kind, segment) => event.fill_segment(frame, kind, segment),
+            Self::IcmpError(error) => event.fill_icmp(frame, error),
+        }
+    }
 }
 
 /// The world around one frame.

@@ -48,10 +48,7 @@ pub(crate) fn emit<C: Context>(packet: &Packet<C>, hook: Hook, time_ns: u64, wha
     event.time_ns = time_ns;
     event.ifindex = packet.0.ifindex();
     event.hook = hook as u8;
-    match what {
-        What::Segment(kind, segment) => event.fill_segment(packet, kind, segment),
-        What::IcmpError(error) => event.fill_icmp(packet, error),
-    }
+    what.fill(event, packet);
     if let Some(id) = packet.0.stripped_vlan() {
         event.prepend_vlan(id);
     }

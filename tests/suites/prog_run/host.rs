@@ -83,10 +83,7 @@ impl Sink<SliceFrame<'_>> for Host {
 
     fn emit(&mut self, frame: &SliceFrame<'_>, time_ns: u64, what: What<'_>) {
         let mut event = Event { time_ns, ..Event::ZERO };
-        match what {
-            What::Segment(kind, segment) => event.fill_segment(frame, kind, segment),
-            What::IcmpError(error) => event.fill_icmp(frame, error),
-        }
+        what.fill(&mut event, frame);
         self.events.push(event);
     }
 }
