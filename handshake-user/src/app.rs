@@ -13,12 +13,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use crate::attempt::Nanos;
+use crate::books::Books;
 use crate::cli::{HookArg, WatchArgs, WatchFormat, XdpModeArg};
 use crate::engine::{Engine, Step};
 use crate::exit::{Failure, NOTHING_ATTACHED};
 use crate::interfaces::{self, Change, Interface};
 use crate::loader::{self, HookChoice, Loader, Options, State, XdpModeChoice};
 use crate::output::escape::Escaped;
+use crate::places::Places;
 use crate::selection::Selection;
 use crate::stderr::{say, say_lines};
 use crate::stdout::{Output, Reader};
@@ -108,6 +110,8 @@ struct Watching<'a> {
     args: &'a WatchArgs,
     loader: Loader,
     engine: Engine,
+    places: Places,
+    books: Books,
     view: View,
     targets: Targets,
     changes: interfaces::Watch,
@@ -138,11 +142,17 @@ impl<'a> Watching<'a> {
         attach_all(&mut loader, &chosen)?;
         let engine = Engine::new(rings, config(args), selection(args));
         let mut view = View::new(args.format)?;
-        view.start(&loader)?;
+        let mut places = Places::new();
+        for attachment in loader.attachments() {
+            places.name(attachment.index, &attachment.name);
+        }
+        view.start(&loader, places.now())?;
         Ok(Self {
             args,
             loader,
             engine,
+            places,
+            books: Books::new(),
             view,
             targets,
             changes,
@@ -175,7 +185,7 @@ impl<'a> Watching<'a> {
                     next_check = Instant::now() + CHECK;
                 }
                 () = sleep_until(next_tell) => {
-                    self.view.losses(&self.engine.losses())?;
+                    self.view.losses(&self.engine.losses(), self.places.now())?;
                     next_tell = Instant::now() + TELL;
                 }
                 () = sleep_until(next_step) => {
@@ -199,7 +209,9 @@ impl<'a> Watching<'a> {
                 break;
             }
             self.ended += 1;
-            if self.view.attempt(&attempt, self.engine.sources())? == Reader::Gone {
+            let view = self.places.view(&attempt, self.engine.sources());
+            self.books.record(&view);
+            if self.view.attempt(&view)? == Reader::Gone {
                 return Ok(Reader::Gone);
             }
         }
@@ -212,14 +224,14 @@ impl<'a> Watching<'a> {
             Change::LinkGone { index, name } => {
                 if self.loader.detach(index) {
                     self.engine.note_gap_at(index);
-                    self.view.gap("interface-gone")?;
+                    self.view.gap("interface-gone", self.places.now())?;
                     say(format_args!("{name} is gone; it is taken up again when it comes back"));
                 }
             }
             Change::Renamed { from, interface } => {
                 if self.is_watched(interface.index) {
                     say(format_args!("{from} is now called {}", interface.name));
-                    self.view.rename(interface.index, &interface.name);
+                    self.places.name(interface.index, &interface.name);
                     self.targets.rename(&from, &interface.name);
                 } else {
                     self.take_up(&interface)?;
@@ -230,7 +242,7 @@ impl<'a> Watching<'a> {
                     say(format_args!("{} is down", interface.name));
                 }
             }
-            Change::AddressesChanged | Change::Overrun => self.view.refresh_addresses(),
+            Change::AddressesChanged | Change::Overrun => self.places.refresh_addresses(),
         }
         Ok(())
     }
@@ -249,7 +261,8 @@ impl<'a> Watching<'a> {
                 // One direction was attached before the other.
                 self.engine.note_gap_at(interface.index);
                 say(view::sentence(&attachment));
-                self.view.attached(&attachment)?;
+                self.places.name(attachment.index, &attachment.name);
+                self.view.attached(&attachment);
             }
             Err(error) => say(format_args!("handshake: {error}")),
         }
@@ -258,7 +271,7 @@ impl<'a> Watching<'a> {
 
     /// Has somebody detached us? Attaches again once, then only says so.
     fn check(&mut self) -> Result<()> {
-        self.view.refresh_clock();
+        self.places.refresh_clock();
         self.loader.say_logs();
         for health in self.loader.health() {
             if health.ingress == State::Attached && health.egress == State::Attached {
@@ -268,7 +281,7 @@ impl<'a> Watching<'a> {
             let all = interfaces::list().map_err(Failure::from)?;
             let Some(interface) = all.iter().find(|one| one.index == health.index) else {
                 self.engine.note_gap_at(health.index);
-                self.view.gap("interface-gone")?;
+                self.view.gap("interface-gone", self.places.now())?;
                 say(format_args!(
                     "{} is gone; it is taken up again when it comes back",
                     health.name
@@ -276,7 +289,7 @@ impl<'a> Watching<'a> {
                 continue;
             };
             self.engine.note_gap();
-            self.view.gap("detached")?;
+            self.view.gap("detached", self.places.now())?;
             say(format_args!("somebody detached handshake from {}", health.name));
             if self.fought.insert(health.index) {
                 self.take_up(interface)?;
@@ -302,9 +315,9 @@ impl<'a> Watching<'a> {
     /// What is left to be said on stdout.
     fn show_end(&mut self) -> Result<()> {
         let reader = self.show()?;
-        self.view.losses(&self.engine.losses())?;
+        self.view.losses(&self.engine.losses(), self.places.now())?;
         if reader == Reader::Present {
-            self.view.summary(&self.engine.summary(), self.started.elapsed())?;
+            self.view.summary(&self.engine.summary(), self.started.elapsed(), self.places.now())?;
         }
         Ok(())
     }

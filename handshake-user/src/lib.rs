@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod attempt;
+pub mod books;
 pub mod capture;
 pub mod cli;
 pub mod clock;
@@ -18,6 +19,7 @@ pub mod metrics;
 mod netlink;
 pub mod outcome;
 pub mod output;
+pub mod places;
 pub mod replay;
 pub mod selection;
 pub mod snapshot;

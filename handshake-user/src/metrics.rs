@@ -12,33 +12,55 @@ use crate::tracker::Tracker;
 const MAX_LATENCY_NS: u64 = 3_600_000_000_000;
 /// Shortest difference told apart.
 const RESOLUTION_NS: u64 = 128;
-/// Significant decimal digits of a percentile.
-const DIGITS: u8 = 3;
+/// How finely latencies are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Three significant decimal digits; about 200 KB a histogram.
+    Fine,
+    /// One; about 4 KB.
+    Coarse,
+}
 
-/// Histograms of the three parts.
+impl Detail {
+    fn digits(self) -> u8 {
+        match self {
+            Self::Fine => 3,
+            Self::Coarse => 1,
+        }
+    }
+}
+
+/// The three parts of a latency, in their order.
+pub const PARTS: [&str; 3] = ["server", "client", "total"];
+
+/// Histograms of the three parts of a handshake's latency, in nanoseconds.
 #[derive(Debug)]
-struct Parts {
-    server: Histogram<u64>,
-    client: Histogram<u64>,
-    total: Histogram<u64>,
+pub struct Parts {
+    detail: Detail,
+    /// None before the first sample: most tallies never have one.
+    histograms: Option<Box<[Histogram<u64>; PARTS.len()]>>,
 }
 
 impl Parts {
-    fn new() -> Self {
-        let histogram = || {
-            Histogram::new_with_bounds(RESOLUTION_NS, MAX_LATENCY_NS, DIGITS)
-                .expect("the bounds are constants that fit")
-        };
-        Self { server: histogram(), client: histogram(), total: histogram() }
+    /// Empty.
+    #[must_use]
+    pub fn new(detail: Detail) -> Self {
+        Self { detail, histograms: None }
     }
 
-    fn record(&mut self, attempt: &Attempt) {
-        let parts = [
-            (&mut self.server, attempt.latency_server()),
-            (&mut self.client, attempt.latency_client()),
-            (&mut self.total, attempt.latency_total()),
-        ];
-        for (histogram, sample) in parts {
+    fn histograms(&mut self) -> &mut [Histogram<u64>; PARTS.len()] {
+        let digits = self.detail.digits();
+        let histogram = || {
+            Histogram::new_with_bounds(RESOLUTION_NS, MAX_LATENCY_NS, digits)
+                .expect("the bounds are constants that fit")
+        };
+        self.histograms.get_or_insert_with(|| Box::new([histogram(), histogram(), histogram()]))
+    }
+
+    /// Takes the latencies of a completed attempt.
+    pub fn record(&mut self, attempt: &Attempt) {
+        let samples = [attempt.latency_server(), attempt.latency_client(), attempt.latency_total()];
+        for (histogram, sample) in self.histograms().iter_mut().zip(samples) {
             // A negative latency (a capture's clock went back) is no sample.
             if let Some(sample) = sample.and_then(|ns: Nanos| u64::try_from(ns).ok()) {
                 histogram.saturating_record(sample);
@@ -46,7 +68,23 @@ impl Parts {
         }
     }
 
-    fn percentiles(&self) -> Latencies {
+    /// Adds the samples of another, of the same detail.
+    pub fn absorb(&mut self, other: &Self) {
+        let Some(theirs) = &other.histograms else { return };
+        for (histogram, other) in self.histograms().iter_mut().zip(theirs.iter()) {
+            histogram.add(other).expect("the bounds are the same");
+        }
+    }
+
+    /// The histograms in the order of [`PARTS`], if there is a sample.
+    #[must_use]
+    pub fn as_histograms(&self) -> Option<&[Histogram<u64>; PARTS.len()]> {
+        self.histograms.as_deref()
+    }
+
+    /// Percentiles of the three parts.
+    #[must_use]
+    pub fn percentiles(&self) -> Latencies {
         let of = |histogram: &Histogram<u64>| Percentiles {
             count: histogram.len(),
             p50_ns: histogram.value_at_quantile(0.50),
@@ -54,7 +92,12 @@ impl Parts {
             p99_ns: histogram.value_at_quantile(0.99),
             max_ns: histogram.max(),
         };
-        Latencies { server: of(&self.server), client: of(&self.client), total: of(&self.total) }
+        match self.as_histograms() {
+            None => Latencies::default(),
+            Some([server, client, total]) => {
+                Latencies { server: of(server), client: of(client), total: of(total) }
+            }
+        }
     }
 }
 
@@ -75,7 +118,7 @@ impl Metrics {
     /// Empty.
     #[must_use]
     pub fn new() -> Self {
-        Self { clean: Parts::new(), retransmitted: Parts::new() }
+        Self { clean: Parts::new(Detail::Fine), retransmitted: Parts::new(Detail::Fine) }
     }
 
     /// Takes an ended attempt; only completed ones are latency samples.

@@ -1,22 +1,18 @@
 //! What the user of `watch` sees on stdout, in the format chosen.
 
-use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use handshake_common::abi::Hook;
 use jiff::tz::TimeZone;
 
-use crate::attempt::{Attempt, Nanos};
-use crate::clock::Clock;
-use crate::engine::{Loss, Sources};
-use crate::interfaces::{Addresses, addresses};
+use crate::attempt::Nanos;
+use crate::engine::Loss;
 use crate::loader::{Attachment, Loader};
 use crate::output::json::{
     self, InterfaceRecord, LossRecord, SCHEMA, StartRecord, SummaryRecord, seconds,
 };
 use crate::output::lines::Lines;
-use crate::snapshot::{AttemptView, Place, Role, Summary};
+use crate::snapshot::{AttemptView, Summary};
 use crate::stderr::say;
 use crate::stdout::{Output, Reader};
 
@@ -33,9 +29,6 @@ pub(super) struct View {
     format: Format,
     out: Output<io::Stdout>,
     lines: Lines,
-    clock: Clock,
-    addresses: Addresses,
-    names: HashMap<u32, String>,
 }
 
 /// One line for people about an attachment.
@@ -50,35 +43,19 @@ impl View {
             format: format.into(),
             out: Output::stdout(),
             lines: Lines::new(super::color(), TimeZone::system()),
-            clock: Clock::new(),
-            addresses: addresses().unwrap_or_default(),
-            names: HashMap::new(),
         })
     }
 
-    fn now(&self) -> String {
-        seconds(self.wall(Nanos::try_from(Clock::now()).unwrap_or(Nanos::MAX)))
-    }
-
-    fn wall(&self, boot: Nanos) -> Nanos {
-        boot.saturating_add(self.to_wall())
-    }
-
-    fn to_wall(&self) -> Nanos {
-        Nanos::try_from(self.clock.to_wall(0)).unwrap_or(Nanos::MAX)
-    }
-
     /// The first record.
-    pub(super) fn start(&mut self, loader: &Loader) -> io::Result<()> {
+    pub(super) fn start(&mut self, loader: &Loader, now: Nanos) -> io::Result<()> {
         for attachment in loader.attachments() {
-            self.names.insert(attachment.index, attachment.name.clone());
             self.lines.show_interface(&attachment.name);
         }
         if self.format == Format::Json {
             let record = StartRecord {
                 kind: "start",
                 schema: SCHEMA,
-                time: self.now(),
+                time: seconds(now),
                 version: env!("CARGO_PKG_VERSION"),
                 kernel: kernel_release(),
                 interfaces: loader.attachments().map(interface).collect(),
@@ -90,54 +67,28 @@ impl View {
     }
 
     /// An interface came (back) while watching.
-    pub(super) fn attached(&mut self, attachment: &Attachment) -> io::Result<()> {
-        self.names.insert(attachment.index, attachment.name.clone());
+    pub(super) fn attached(&mut self, attachment: &Attachment) {
         self.lines.show_interface(&attachment.name);
-        Ok(())
-    }
-
-    pub(super) fn rename(&mut self, index: u32, name: &str) {
-        self.names.insert(index, name.to_owned());
-    }
-
-    pub(super) fn refresh_addresses(&mut self) {
-        if let Ok(addresses) = addresses() {
-            self.addresses = addresses;
-        }
-    }
-
-    pub(super) fn refresh_clock(&mut self) {
-        self.clock.refresh();
     }
 
     /// One ended attempt.
-    pub(super) fn attempt(&mut self, attempt: &Attempt, sources: &Sources) -> io::Result<Reader> {
-        if self.format == Format::None {
-            return Ok(Reader::Present);
-        }
-        let (index, hook) = sources.of(attempt.source).unwrap_or((0, 0));
-        let place = Place {
-            interface: self.names.get(&index).map_or("?", String::as_str),
-            hook: Hook::from_index(hook).map_or("?", Hook::name),
-            role: role(attempt, &self.addresses),
-        };
-        let view = AttemptView { attempt, place: Some(place), to_wall: self.to_wall() };
+    pub(super) fn attempt(&mut self, view: &AttemptView<'_>) -> io::Result<Reader> {
         match self.format {
-            Format::Lines => self.out.line(&self.lines.line(&view)),
-            Format::Json => self.out.json(&json::attempt(&view)),
+            Format::Lines => self.out.line(&self.lines.line(view)),
+            Format::Json => self.out.json(&json::attempt(view)),
             Format::None => Ok(Reader::Present),
         }
     }
 
     /// We were blind for a while: no event can be counted.
-    pub(super) fn gap(&mut self, reason: &'static str) -> io::Result<()> {
-        self.loss(Loss { reason, count: 0 })
+    pub(super) fn gap(&mut self, reason: &'static str, now: Nanos) -> io::Result<()> {
+        self.loss(Loss { reason, count: 0 }, now)
     }
 
-    fn loss(&mut self, loss: Loss) -> io::Result<()> {
+    fn loss(&mut self, loss: Loss, now: Nanos) -> io::Result<()> {
         if self.format == Format::Json {
             let Loss { reason, count } = loss;
-            let time = self.now();
+            let time = seconds(now);
             let record = LossRecord { kind: "loss", schema: SCHEMA, time, reason, count };
             let _ = self.out.json(&record)?;
             let _ = self.out.flush()?;
@@ -146,9 +97,9 @@ impl View {
     }
 
     /// Losses since they were last told.
-    pub(super) fn losses(&mut self, losses: &[Loss]) -> io::Result<()> {
+    pub(super) fn losses(&mut self, losses: &[Loss], now: Nanos) -> io::Result<()> {
         for loss in losses {
-            self.loss(*loss)?;
+            self.loss(*loss, now)?;
             let what = "attempts open now are uncertain, their silence is not reported as failure";
             say(format_args!("handshake: lost {} ({}); {what}", loss.count, loss.reason));
         }
@@ -156,12 +107,17 @@ impl View {
     }
 
     /// The last record.
-    pub(super) fn summary(&mut self, summary: &Summary, elapsed: Duration) -> io::Result<()> {
+    pub(super) fn summary(
+        &mut self,
+        summary: &Summary,
+        elapsed: Duration,
+        now: Nanos,
+    ) -> io::Result<()> {
         if self.format == Format::Json {
             let record = SummaryRecord {
                 kind: "summary",
                 schema: SCHEMA,
-                time: self.now(),
+                time: seconds(now),
                 duration_s: elapsed.as_secs_f64(),
                 summary,
             };
@@ -172,17 +128,6 @@ impl View {
 
     pub(super) fn flush(&mut self) -> io::Result<Reader> {
         self.out.flush()
-    }
-}
-
-/// The host's part, by its own addresses.
-fn role(attempt: &Attempt, local: &Addresses) -> Role {
-    if local.contains(attempt.key.client_addr().ip()) {
-        Role::Client
-    } else if local.contains(attempt.key.server_addr().ip()) {
-        Role::Server
-    } else {
-        Role::Forwarded
     }
 }
 

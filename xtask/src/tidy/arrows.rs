@@ -14,7 +14,7 @@ struct Wall {
 
 const WALLS: &[Wall] = &[
     Wall {
-        rooms: &["tracker", "outcome", "metrics"],
+        rooms: &["tracker", "outcome", "metrics", "books"],
         names: &["tokio", "aya", "aya_obj", "clap"],
         reason: "has no clock, no kernel and no command line",
     },
