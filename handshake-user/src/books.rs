@@ -18,8 +18,7 @@ use crate::outcome::Outcome;
 use crate::snapshot::{AttemptView, Role};
 
 /// Services and peer networks followed at once, each. A tally takes 12 KB once it has a latency, 24
-/// with
-/// retransmitted ones as well.
+/// with retransmitted ones as well.
 pub const MOST: usize = 1024;
 
 /// What became of the attempts of one service, peer network, or interface and role.
