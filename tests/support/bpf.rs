@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::lab::Namespace;
 
+pub mod drive;
 pub mod run;
 
 const MAP_CREATE: libc::c_long = 0;
@@ -42,6 +43,14 @@ impl Hook {
             Self::Xdp => 37,
             Self::TcIngress => 46,
             Self::TcEgress => 47,
+        }
+    }
+
+    /// What aya says when it loads a program; those of one array of tail calls must agree.
+    const fn expected_attach_type(self) -> u32 {
+        match self {
+            Self::Xdp => 37,
+            Self::TcIngress | Self::TcEgress => 0,
         }
     }
 

@@ -19,7 +19,7 @@ pub fn load_empty(hook: Hook) -> io::Result<OwnedFd> {
     attributes.put(4, program.len() as u32);
     attributes.put_pointer(8, program.as_ptr());
     attributes.put_pointer(16, c"GPL".as_ptr());
-    attributes.put(68, hook.attach_type());
+    attributes.put(68, hook.expected_attach_type());
     attributes.descriptor(PROG_LOAD)
 }
 
