@@ -20,6 +20,7 @@ pub fn run(data: &[u8]) {
             format,
             timeout: Duration::from_secs(10),
             linger: Duration::from_secs(60),
+            filters: Vec::new(),
         };
         let mut printed = Vec::new();
         let mut out = Output::new(&mut printed);

@@ -20,8 +20,11 @@ use crate::exit::{Failure, NOTHING_ATTACHED};
 use crate::interfaces::{self, Change, Interface};
 use crate::loader::{self, HookChoice, Loader, Options, State, XdpModeChoice};
 use crate::output::escape::Escaped;
+use crate::output::json::FilterRecord;
 use crate::places::Places;
+use crate::query::Query;
 use crate::selection::Selection;
+use crate::snapshot::Summary;
 use crate::stderr::{say, say_lines};
 use crate::stdout::{Output, Reader};
 use crate::tracker::Config;
@@ -119,7 +122,10 @@ struct Watching<'a> {
     fought: HashSet<u32>,
     signals: Signals,
     started: Instant,
-    ended: u64,
+    /// Which of the ended attempts are printed.
+    shown: Query,
+    printed: u64,
+    hidden: u64,
 }
 
 struct Signals {
@@ -140,13 +146,16 @@ impl<'a> Watching<'a> {
         let mut loader = Loader::load(&options(args)).map_err(Failure::from)?;
         let rings = loader.take_rings().context("the rings are taken")?;
         attach_all(&mut loader, &chosen)?;
-        let engine = Engine::new(rings, config(args), selection(args));
+        let (selection, shown) = Selection::new(&args.ports, &args.nets, &args.filters);
+        say_filter(selection.query(), &shown);
+        let filter = filter_record(selection.query(), &shown);
+        let engine = Engine::new(rings, config(args), selection);
         let mut view = View::new(args.format)?;
         let mut places = Places::new();
         for attachment in loader.attachments() {
             places.name(attachment.index, &attachment.name);
         }
-        view.start(&loader, places.now())?;
+        view.start(&loader, filter, places.now())?;
         Ok(Self {
             args,
             loader,
@@ -159,7 +168,9 @@ impl<'a> Watching<'a> {
             fought: HashSet::new(),
             signals,
             started: Instant::now(),
-            ended: 0,
+            shown,
+            printed: 0,
+            hidden: 0,
         })
     }
 
@@ -200,17 +211,18 @@ impl<'a> Watching<'a> {
     }
 
     fn is_enough(&self) -> bool {
-        self.args.count.is_some_and(|count| self.ended >= count)
+        self.args.count.is_some_and(|count| self.printed >= count)
     }
 
     fn show(&mut self) -> Result<Reader> {
         for attempt in self.engine.ended() {
-            if self.is_enough() {
-                break;
-            }
-            self.ended += 1;
             let view = self.places.view(&attempt, self.engine.sources());
             self.books.record(&view);
+            if self.is_enough() || !self.shown.matches_view(&view) {
+                self.hidden += 1;
+                continue;
+            }
+            self.printed += 1;
             if self.view.attempt(&view)? == Reader::Gone {
                 return Ok(Reader::Gone);
             }
@@ -308,8 +320,12 @@ impl<'a> Watching<'a> {
         self.loader.say_logs();
         self.engine.finish(&self.loader).map_err(Failure::from)?;
         let shown = self.show_end();
-        say_lines(crate::output::summary::Text(&self.engine.summary()));
+        say_lines(crate::output::summary::Text(&self.summary()));
         shown
+    }
+
+    fn summary(&self) -> Summary {
+        Summary { hidden: self.hidden, ..self.engine.summary() }
     }
 
     /// What is left to be said on stdout.
@@ -317,7 +333,7 @@ impl<'a> Watching<'a> {
         let reader = self.show()?;
         self.view.losses(&self.engine.losses(), self.places.now())?;
         if reader == Reader::Present {
-            self.view.summary(&self.engine.summary(), self.started.elapsed(), self.places.now())?;
+            self.view.summary(&self.summary(), self.started.elapsed(), self.places.now())?;
         }
         Ok(())
     }
@@ -402,6 +418,16 @@ impl From<WatchFormat> for view::Format {
     }
 }
 
-fn selection(args: &WatchArgs) -> Selection {
-    Selection { ports: args.ports.clone(), nets: args.nets.clone() }
+fn filter_record(followed: &Query, shown: &Query) -> FilterRecord {
+    FilterRecord { followed: followed.to_string(), shown: shown.to_string() }
+}
+
+/// What is left out shall surprise nobody.
+fn say_filter(followed: &Query, shown: &Query) {
+    if !followed.is_empty() {
+        say(format_args!("following and counting only {followed}"));
+    }
+    if !shown.is_empty() {
+        say(format_args!("printing only {shown}; all that is followed is counted"));
+    }
 }

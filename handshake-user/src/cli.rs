@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+use crate::query::Query;
+
 /// Follows every TCP handshake to its outcome.
 #[derive(Debug, Parser)]
 #[command(
@@ -154,7 +156,7 @@ pub struct WatchArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub duration: Option<Duration>,
 
-    /// Stop after so many attempts have ended.
+    /// Stop after so many attempts have ended and been printed.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
@@ -167,6 +169,18 @@ pub struct WatchArgs {
     /// Together with `--port`, both must hold.
     #[arg(long = "net", value_name = "CIDR", value_parser = network)]
     pub nets: Vec<IpNet>,
+
+    /// Only attempts for which this holds: 'port:443 outcome:refused'; may be repeated, all must
+    /// hold.
+    ///
+    /// Terms are separated by blanks and must all hold; a value may be several with commas between;
+    /// `-` or `!` before a term is its contrary. Keys are port: host: (or net:) client: server:
+    /// outcome: role: iface: vlan: retrans: latency: latency-server: latency-client: and /text/ is a
+    /// regular expression on the printed line. port: and host: decide what is followed and counted,
+    /// the others only which of the ended attempts are printed.
+    #[arg(long = "filter", value_name = "EXPR", value_parser = Query::parse,
+          allow_hyphen_values = true)]
+    pub filters: Vec<Query>,
 
     /// Most attempts open at once, and most ended ones remembered; bare SYNs are evicted first.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ATTEMPTS,
@@ -216,6 +230,19 @@ pub struct ReplayArgs {
     /// Remember an ended attempt for this long, to tell late copies from new attempts.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub linger: Duration,
+
+    /// Only attempts for which this holds: 'port:443 outcome:refused'; may be repeated, all must
+    /// hold.
+    ///
+    /// Terms are separated by blanks and must all hold; a value may be several with commas between;
+    /// `-` or `!` before a term is its contrary. Keys are port: host: (or net:) client: server:
+    /// outcome: role: iface: vlan: retrans: latency: latency-server: latency-client: and /text/ is a
+    /// regular expression on the printed line. port: and host: decide what is followed and counted,
+    /// the others only which of the ended attempts are printed. Of a capture no interface and no role is
+    /// known: iface: and role: hold for none.
+    #[arg(long = "filter", value_name = "EXPR", value_parser = Query::parse,
+          allow_hyphen_values = true)]
+    pub filters: Vec<Query>,
 }
 
 /// "10s", "500ms", "1m30s".

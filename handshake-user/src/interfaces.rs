@@ -12,6 +12,7 @@ use crate::netlink::{Attributes, Message, Refused, Requests, text, u16_at, u32_a
 mod select;
 mod watch;
 
+pub(crate) use select::glob;
 pub use select::{SelectError, select};
 pub use watch::{Change, Watch, watch};
 

@@ -131,7 +131,7 @@ impl Metrics {
         parts.record(attempt);
     }
 
-    /// Everything there is to say now. `counters` are those of the hooks, summed over CPUs.
+    /// Everything there is to say now, but for what was printed. `counters` are those of the hooks, summed over CPUs.
     #[must_use]
     pub fn summary(
         &self,
@@ -149,6 +149,7 @@ impl Metrics {
             started: stats.started,
             open: tracker.open() as u64,
             outcomes: Outcome::ALL.iter().map(|o| (o.name().to_owned(), stats.of(*o))).collect(),
+            hidden: 0,
             uncertain: stats.uncertain,
             syn_retrans: stats.syn_retrans,
             synack_retrans: stats.synack_retrans,

@@ -14,12 +14,14 @@ use std::path::Path;
 use handshake_common::abi::Counter;
 use jiff::tz::TimeZone;
 
-use crate::attempt::{Attempt, Nanos};
+use crate::attempt::{Attempt, Nanos, Observation};
 use crate::capture::{CaptureReader, End, Status};
 use crate::cli::{DEFAULT_MAX_ATTEMPTS, ReplayArgs, ReplayFormat};
 use crate::metrics::Metrics;
 use crate::output::escape::Escaped;
 use crate::output::{json, lines::Lines, summary};
+use crate::query::Query;
+use crate::selection::Selection;
 use crate::snapshot::{AttemptView, EventCounts, Summary};
 use crate::source::replay::{DEFAULT_BUCKETS, MAX_BUCKETS, Replay};
 use crate::stderr::{say, say_lines};
@@ -159,8 +161,7 @@ fn replay_with<R: Read, W: Write>(
         let observation = run.source.feed(&record);
         run.note_forgotten(record.time_ns);
         if let Some(observation) = observation {
-            run.delivered += 1;
-            run.tracker.observe(&observation);
+            run.take(&observation);
         }
         if run.print(out)? == Reader::Gone {
             break;
@@ -179,8 +180,12 @@ struct Run {
     source: Replay,
     tracker: Tracker,
     metrics: Metrics,
-    delivered: u64,
+    events: EventCounts,
     forgotten: u64,
+    selection: Selection,
+    /// Which of the ended attempts are printed.
+    shown: Query,
+    hidden: u64,
     format: ReplayFormat,
     lines: Lines,
     /// Ended attempts that wait for an earlier one.
@@ -195,16 +200,29 @@ impl Run {
             linger: nanos(args.linger),
             max_attempts: 64 * DEFAULT_MAX_ATTEMPTS,
         };
+        let (selection, shown) = Selection::new(&[], &[], &args.filters);
         Self {
             source: Replay::new(buckets),
             tracker: Tracker::new(config),
             metrics: Metrics::new(),
-            delivered: 0,
+            events: EventCounts::default(),
             forgotten: 0,
+            selection,
+            shown,
+            hidden: 0,
             format: args.format,
             lines: Lines::new(color, TimeZone::system()),
             waiting: BTreeMap::new(),
             next_id: 1,
+        }
+    }
+
+    fn take(&mut self, observation: &Observation) {
+        self.events.delivered += 1;
+        if self.selection.selects(&observation.event) {
+            self.tracker.observe(observation);
+        } else {
+            self.events.filtered += 1;
         }
     }
 
@@ -225,6 +243,10 @@ impl Run {
         while let Some(attempt) = self.waiting.remove(&self.next_id) {
             self.next_id += 1;
             let view = AttemptView { attempt: &attempt, place: None, to_wall: 0 };
+            if !self.shown.matches_view(&view) {
+                self.hidden += 1;
+                continue;
+            }
             let reader = match self.format {
                 ReplayFormat::Lines => out.line(&self.lines.line(&view))?,
                 ReplayFormat::Json => out.json(&json::attempt(&view))?,
@@ -238,8 +260,9 @@ impl Run {
     }
 
     fn summary(&self) -> Summary {
-        let events = EventCounts { delivered: self.delivered, ..EventCounts::default() };
-        let mut summary = self.metrics.summary(&self.tracker, &[*self.source.counters()], events);
+        let counters = [*self.source.counters()];
+        let mut summary = self.metrics.summary(&self.tracker, &counters, self.events);
+        summary.hidden = self.hidden;
         let undecoded = self.source.undecoded();
         summary.packets.insert("linktype".to_owned(), undecoded);
         summary.packets_seen += undecoded;

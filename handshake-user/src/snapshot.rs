@@ -91,7 +91,8 @@ pub struct EventCounts {
     pub lost: u64,
     /// Events read later than the merge waits for; still counted, possibly out of order.
     pub late: u64,
-    /// Events outside `--port` and `--net`, or from before all hooks were attached, or after.
+    /// Events outside `--port`, `--net` and their like in `--filter`, or from before all hooks were
+    /// attached, or after.
     pub filtered: u64,
     /// Ring records that were no event of ours.
     pub undecodable: u64,
@@ -106,6 +107,9 @@ pub struct Summary {
     pub open: u64,
     /// Attempts ended, by outcome; started = sum of outcomes + open.
     pub outcomes: BTreeMap<String, u64>,
+    /// Ended attempts of which no record was printed: `--filter` kept them back, or `--count` was
+    /// reached.
+    pub hidden: u64,
     /// Attempts that ended while events had been lost.
     pub uncertain: u64,
     /// Copies of SYNs beyond the first.

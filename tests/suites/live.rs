@@ -5,6 +5,8 @@
 mod accounting;
 #[path = "live/comings_and_goings.rs"]
 mod comings_and_goings;
+#[path = "live/configured.rs"]
+mod configured;
 #[path = "live/fetches.rs"]
 mod fetches;
 #[path = "live/neighbours.rs"]

@@ -5,6 +5,8 @@
 
 #[path = "surface/bad_input.rs"]
 mod bad_input;
+#[path = "surface/filter.rs"]
+mod filter;
 #[path = "surface/generated.rs"]
 mod generated;
 #[path = "surface/help.rs"]

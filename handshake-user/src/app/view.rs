@@ -9,7 +9,7 @@ use crate::attempt::Nanos;
 use crate::engine::Loss;
 use crate::loader::{Attachment, Loader};
 use crate::output::json::{
-    self, InterfaceRecord, LossRecord, SCHEMA, StartRecord, SummaryRecord, seconds,
+    self, FilterRecord, InterfaceRecord, LossRecord, SCHEMA, StartRecord, SummaryRecord, seconds,
 };
 use crate::output::lines::Lines;
 use crate::snapshot::{AttemptView, Summary};
@@ -47,7 +47,12 @@ impl View {
     }
 
     /// The first record.
-    pub(super) fn start(&mut self, loader: &Loader, now: Nanos) -> io::Result<()> {
+    pub(super) fn start(
+        &mut self,
+        loader: &Loader,
+        filter: FilterRecord,
+        now: Nanos,
+    ) -> io::Result<()> {
         for attachment in loader.attachments() {
             self.lines.show_interface(&attachment.name);
         }
@@ -59,6 +64,7 @@ impl View {
                 version: env!("CARGO_PKG_VERSION"),
                 kernel: kernel_release(),
                 interfaces: loader.attachments().map(interface).collect(),
+                filter,
             };
             let _ = self.out.json(&record)?;
             let _ = self.out.flush()?;

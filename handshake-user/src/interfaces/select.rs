@@ -64,7 +64,7 @@ impl Interface {
     #[must_use]
     pub fn matches(&self, pattern: &str) -> bool {
         let names = std::iter::once(&self.name).chain(&self.alt_names);
-        names.into_iter().any(|name| name == pattern || glob(pattern.as_bytes(), name.as_bytes()))
+        names.into_iter().any(|name| name == pattern || glob(pattern, name))
     }
 }
 
@@ -88,7 +88,8 @@ fn unknown(all: &[Interface], pattern: &str) -> SelectError {
 }
 
 /// Matches `*` and `?`, with one step of memory: the last `*` may take one byte more.
-fn glob(pattern: &[u8], name: &[u8]) -> bool {
+pub(crate) fn glob(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut at, mut in_name) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while in_name < name.len() {
@@ -166,7 +167,7 @@ mod tests {
             ("?", "", false),
             ("**a", "ba", true),
         ] {
-            assert_eq!(glob(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+            assert_eq!(glob(pattern, name), expected, "{pattern} {name}");
         }
     }
 }

@@ -211,6 +211,8 @@ pub struct StartRecord {
     pub kernel: String,
     /// What is watched.
     pub interfaces: Vec<InterfaceRecord>,
+    /// What the user asked for.
+    pub filter: FilterRecord,
 }
 
 /// One watched interface.
@@ -230,6 +232,15 @@ pub struct InterfaceRecord {
     pub egress_mode: String,
     /// Why so.
     pub reason: String,
+}
+
+/// What `--filter`, `--port` and `--net` ask for, in the language of `--filter`; empty is everything.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct FilterRecord {
+    /// Attempts outside are not followed and not counted.
+    pub followed: String,
+    /// Of the ended attempts, only these have records; all are counted.
+    pub shown: String,
 }
 
 /// Events were lost.

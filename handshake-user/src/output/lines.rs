@@ -91,6 +91,23 @@ impl Lines {
     }
 }
 
+/// The words of an attempt's line, one blank between them: what a text in `--filter` is looked for
+/// in. Without the time, which would match by accident.
+#[must_use]
+pub fn words(view: &AttemptView<'_>) -> String {
+    let a = view.attempt;
+    let mut words = String::new();
+    if let Some(place) = view.place {
+        let _ = write!(words, "{} {} ", place.interface, place.role.name());
+    }
+    let (client, server) = (a.key.client_addr(), a.key.server_addr());
+    let _ = write!(words, "{client} → {server} {}", a.outcome.name());
+    for detail in details(a) {
+        let _ = write!(words, " {detail}");
+    }
+    words
+}
+
 fn color(outcome: Outcome) -> &'static str {
     if outcome.is_completed() {
         GREEN

@@ -34,6 +34,9 @@ fn attempts(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
             _ => {}
         }
     }
+    if s.hidden > 0 {
+        writeln!(f, "  of these {} not printed: see --filter and --count", s.hidden)?;
+    }
     if s.uncertain > 0 {
         writeln!(f, "  of these {} uncertain: events were lost while they were open", s.uncertain)?;
     }

@@ -40,6 +40,7 @@ pub(crate) fn replay(capture: &[u8]) -> Run {
         format: ReplayFormat::Json,
         timeout: TIMEOUT,
         linger: LINGER,
+        filters: Vec::new(),
     };
     let mut printed = Vec::new();
     let mut out = Output::new(&mut printed);

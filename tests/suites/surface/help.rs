@@ -19,9 +19,10 @@ const FLAGS: [(&str, &[&str]); 2] = [
             "--port",
             "--net",
             "--max-attempts",
+            "--filter",
         ],
     ),
-    ("replay", &["--format", "--timeout", "--linger"]),
+    ("replay", &["--format", "--timeout", "--linger", "--filter"]),
 ];
 
 fn help(arguments: &[&str]) -> String {

@@ -4,7 +4,7 @@ use handshake_tests::golden::assert_golden;
 use handshake_user::attempt::Attempt;
 use handshake_user::capture::CaptureReader;
 use handshake_user::output::json::{
-    self, InterfaceRecord, LossRecord, SCHEMA, StartRecord, SummaryRecord,
+    self, FilterRecord, InterfaceRecord, LossRecord, SCHEMA, StartRecord, SummaryRecord,
 };
 use handshake_user::snapshot::{AttemptView, Place, Role, Summary};
 use handshake_user::source::replay::Replay;
@@ -254,6 +254,7 @@ fn start() -> StartRecord {
             egress_mode: "TCX".to_owned(),
             reason: "driver virtio_net takes native XDP while it runs".to_owned(),
         }],
+        filter: FilterRecord { followed: "port:443".to_owned(), shown: String::new() },
     }
 }
 
