@@ -10,6 +10,7 @@ use handshake_common::packet::tcp::Flags;
 use handshake_common::packet::tunnel::Layers;
 use handshake_user::attempt::{Attempt, Key, Observation};
 use handshake_user::tracker::{Config, Tracker};
+use handshake_user::verdict::Verdict;
 
 /// A whole input.
 #[derive(Debug, Clone, Arbitrary)]
@@ -171,7 +172,7 @@ pub fn check(conversation: &Conversation) -> Vec<Attempt> {
         match step.what {
             What::Expire => _ = ledger.tracker.expire(now),
             What::Loss => ledger.tracker.note_loss(now),
-            What::Packet(packet) => ledger.tracker.observe(&Observation {
+            What::Packet(packet) => ledger.observe(&Observation {
                 event: packet.event(now),
                 source: packet.source.into(),
                 frame: number,
@@ -216,6 +217,22 @@ impl Ledger {
             ended: Vec::new(),
             balances: 0,
         }
+    }
+
+    /// Takes a packet; what it meant must fit what it did.
+    pub fn observe(&mut self, seen: &Observation) {
+        let before = *self.tracker.stats();
+        let judged = self.tracker.observe(seen);
+        let stats = self.tracker.stats();
+        let began = matches!(
+            judged.verdict,
+            Verdict::Begins | Verdict::BeginsWithSynAck | Verdict::Supersedes
+        );
+        assert_eq!(stats.started - before.started, u64::from(began), "{judged:?}");
+        assert!(!began || judged.attempt == Some(stats.started), "{judged:?}");
+        let late = stats.late_copies - before.late_copies;
+        assert_eq!(late, u64::from(judged.verdict == Verdict::LateCopy), "{judged:?}");
+        assert_eq!(judged.attempt.is_none(), judged.verdict == Verdict::NotOurs, "{judged:?}");
     }
 
     /// What must hold at every moment.

@@ -176,6 +176,33 @@ pub struct Frames {
     pub peer_syn: u64,
 }
 
+/// An attempt that is open now, for gauges and screens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenView {
+    /// 1, 2, … in order of first packet.
+    pub id: u64,
+    /// Who with whom.
+    pub key: Key,
+    /// Where its first segment was seen.
+    pub source: SourceId,
+    /// Time of its first packet.
+    pub began: Nanos,
+    /// Time of its last SYN or valid SYN-ACK.
+    pub last: Nanos,
+    /// Client's initial sequence number.
+    pub client_isn: u32,
+    /// A SYN-ACK was seen, or both ends sent a SYN.
+    pub answered: bool,
+    /// Answered, and the client's SYN was seen.
+    pub two_sided: bool,
+    /// What it is if it gets no further: `no-answer` or `half-open`.
+    pub unanswered: Outcome,
+    /// Copies of the SYN beyond the first.
+    pub syn_retrans: u32,
+    /// Copies of SYN-ACKs beyond the first of each server ISN.
+    pub synack_retrans: u32,
+}
+
 /// An attempt that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {

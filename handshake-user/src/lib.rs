@@ -27,3 +27,4 @@ pub mod source;
 pub mod stderr;
 pub mod stdout;
 pub mod tracker;
+pub mod verdict;

@@ -16,9 +16,10 @@ use std::collections::HashMap;
 
 use handshake_common::event::kind;
 
-use crate::attempt::{Attempt, Key, Nanos, Observation, SourceId};
+use crate::attempt::{Attempt, Key, Nanos, Observation, OpenView, SourceId};
 use crate::outcome::{EndedBy, Outcome, Side};
-use state::{End, Open};
+use crate::verdict::{Judged, Verdict};
+use state::{End, Judgement, Open, PeerSyn};
 use table::{Reach, Remembered, Table};
 
 /// Attempts that one call of [`Tracker::expire`] ends at most: bounds how long it takes. The rest
@@ -116,6 +117,11 @@ impl Tracker {
         self.table.open()
     }
 
+    /// Every attempt open now, in no order.
+    pub fn open_attempts(&self) -> impl Iterator<Item = OpenView> {
+        self.table.iter().map(Open::view)
+    }
+
     /// Ended attempts remembered now.
     #[must_use]
     pub fn remembered(&self) -> usize {
@@ -178,8 +184,9 @@ impl Tracker {
         }
     }
 
-    /// Takes one event, not before the ones observed earlier (captures may go backwards).
-    pub fn observe(&mut self, seen: &Observation) {
+    /// Takes one event, not before the ones observed earlier (captures may go backwards), and says
+    /// what it meant.
+    pub fn observe(&mut self, seen: &Observation) -> Judged {
         self.expire(seen.event.time_ns as Nanos);
         match seen.event.kind {
             kind::SYN => self.on_syn(seen),
@@ -187,7 +194,7 @@ impl Tracker {
             kind::ACK => self.on_ack(seen),
             kind::RST => self.on_rst(seen),
             kind::ICMP => self.on_icmp(seen),
-            _ => {}
+            _ => Judged::NOT_OURS,
         }
     }
 
@@ -200,31 +207,40 @@ impl Tracker {
         self.table.get_mut(key)
     }
 
-    fn on_syn(&mut self, seen: &Observation) {
+    fn on_syn(&mut self, seen: &Observation) -> Judged {
         let key = Key::from_client(&seen.event);
+        let mut verdict = Verdict::Begins;
         if let Some(open) = self.live(&key) {
             let was_two_sided = open.is_two_sided();
-            if open.on_syn(seen) {
+            if let Some(verdict) = open.on_syn(seen) {
+                let judged = Judged::of(open.id, verdict);
                 if !was_two_sided && open.is_two_sided() {
                     self.table.promote(&key);
                 }
-                return;
+                return judged;
             }
             self.supersede(&key, seen);
+            verdict = Verdict::Supersedes;
         } else {
             let reversed = key.reversed();
-            match self.live(&reversed).map(|open| (open.is_two_sided(), open.on_peer_syn(seen))) {
-                Some((two_sided, Some(true))) => {
-                    if !two_sided {
-                        self.table.promote(&reversed);
+            if let Some(open) = self.live(&reversed) {
+                let (id, was_two_sided) = (open.id, open.is_two_sided());
+                match open.on_peer_syn(seen) {
+                    PeerSyn::Elsewhere => {}
+                    PeerSyn::Taken(verdict) => {
+                        if !was_two_sided {
+                            self.table.promote(&reversed);
+                        }
+                        return Judged::of(id, verdict);
                     }
-                    return;
+                    PeerSyn::Supersedes => {
+                        self.supersede(&reversed, seen);
+                        verdict = Verdict::Supersedes;
+                    }
                 }
-                Some((_, Some(false))) => self.supersede(&reversed, seen),
-                _ => {}
             }
         }
-        self.begin_with_syn(&key, seen);
+        self.begin_with_syn(&key, seen, verdict)
     }
 
     fn supersede(&mut self, key: &Key, seen: &Observation) {
@@ -235,7 +251,7 @@ impl Tracker {
     }
 
     /// Section 3, linger: a late copy, a repetition, or simply the first SYN.
-    fn begin_with_syn(&mut self, key: &Key, seen: &Observation) {
+    fn begin_with_syn(&mut self, key: &Key, seen: &Observation, verdict: Verdict) -> Judged {
         let isn = seen.event.seq;
         let mut repeat = false;
         if let Some(memory) = self.recall(key)
@@ -254,7 +270,8 @@ impl Tracker {
             return self.count_late(&key.reversed(), Side::Server, seen);
         }
         let generation = self.table.generation();
-        self.begin(|id| Open::with_syn(id, generation, seen, repeat));
+        let id = self.begin(|id| Open::with_syn(id, generation, seen, repeat));
+        Judged::of(id, verdict)
     }
 
     fn recall(&self, key: &Key) -> Option<Remembered> {
@@ -262,18 +279,20 @@ impl Tracker {
     }
 
     /// Counts a copy that the hook sees which owns its direction; the first to see it owns it.
-    fn count_late(&mut self, ended: &Key, sender: Side, seen: &Observation) {
-        let Some(memory) = self.table.recall_mut(ended) else { return };
+    fn count_late(&mut self, ended: &Key, sender: Side, seen: &Observation) -> Judged {
+        let Some(memory) = self.table.recall_mut(ended) else { return Judged::NOT_OURS };
         let owner = match sender {
             Side::Client => &mut memory.owners.0,
             Side::Server => &mut memory.owners.1,
         };
-        if *owner.get_or_insert(seen.source) == seen.source {
-            self.stats.late_copies += 1;
+        if *owner.get_or_insert(seen.source) != seen.source {
+            return Judged::of(memory.id, Verdict::Copy);
         }
+        self.stats.late_copies += 1;
+        Judged::of(memory.id, Verdict::LateCopy)
     }
 
-    fn begin(&mut self, make: impl FnOnce(u64) -> Open) {
+    fn begin(&mut self, make: impl FnOnce(u64) -> Open) -> u64 {
         while self.table.open() >= self.config.max_attempts {
             let Some(victim) = self.table.victim() else { break };
             self.end(&victim, End::new(Outcome::Evicted, EndedBy::Evicted, Some(self.now)));
@@ -282,22 +301,23 @@ impl Tracker {
         let open = make(self.stats.started);
         let deadline = open.deadline(self.config.timeout);
         self.table.insert(open, deadline);
+        self.stats.started
     }
 
-    fn on_synack(&mut self, seen: &Observation) {
+    fn on_synack(&mut self, seen: &Observation) -> Judged {
         let from_server = Key::from_client(&seen.event).reversed();
         if let Some(open) = self.live(&from_server) {
-            let was_two_sided = open.is_two_sided();
-            let end = open.on_synack(seen);
+            let (id, was_two_sided) = (open.id, open.is_two_sided());
+            let judgement = open.on_synack(seen);
             if !was_two_sided && open.is_two_sided() {
                 self.table.promote(&from_server);
             }
-            return self.end_if(&from_server, end);
+            return self.settle(&from_server, id, judgement);
         }
         let from_client = from_server.reversed();
         if let Some(open) = self.live(&from_client) {
-            let end = open.on_client_synack(seen);
-            return self.end_if(&from_client, end);
+            let (id, judgement) = (open.id, open.on_client_synack(seen));
+            return self.settle(&from_client, id, judgement);
         }
         if let Some(memory) = self.recall(&from_server)
             && acknowledges(&memory, seen.event.ack)
@@ -310,53 +330,63 @@ impl Tracker {
             return self.count_late(&from_client, Side::Client, seen);
         }
         let generation = self.table.generation();
-        self.begin(|id| Open::with_synack(id, generation, seen));
+        let id = self.begin(|id| Open::with_synack(id, generation, seen));
+        Judged::of(id, Verdict::BeginsWithSynAck)
     }
 
-    fn on_ack(&mut self, seen: &Observation) {
+    fn on_ack(&mut self, seen: &Observation) -> Judged {
         let from_client = Key::from_client(&seen.event);
         if let Some(open) = self.live(&from_client) {
-            let end = open.on_client_ack(seen);
-            return self.end_if(&from_client, end);
+            let (id, judgement) = (open.id, open.on_client_ack(seen));
+            return self.settle(&from_client, id, judgement);
         }
         let from_server = from_client.reversed();
         if let Some(open) = self.live(&from_server) {
-            let end = open.on_server_ack(seen);
-            self.end_if(&from_server, end);
+            let (id, judgement) = (open.id, open.on_server_ack(seen));
+            return self.settle(&from_server, id, judgement);
         }
+        Judged::NOT_OURS
     }
 
-    fn on_rst(&mut self, seen: &Observation) {
+    fn on_rst(&mut self, seen: &Observation) -> Judged {
         let from_client = Key::from_client(&seen.event);
         let from_server = from_client.reversed();
         let mut last_tried = None;
         for (key, sender) in [(from_server, Side::Server), (from_client, Side::Client)] {
             let Some(open) = self.live(&key) else { continue };
             if let Some(end) = open.on_rst(seen, sender) {
-                return self.end(&key, end);
+                let judged = Judged::of(open.id, Verdict::of_rst(end.outcome));
+                self.end(&key, end);
+                return judged;
             }
             last_tried = Some((key, sender));
         }
-        if let Some((key, sender)) = last_tried
-            && let Some(open) = self.table.get_mut(&key)
-        {
-            open.on_bad_rst(seen, sender);
-        }
+        let Some((key, sender)) = last_tried else { return Judged::NOT_OURS };
+        let open = self.table.get_mut(&key);
+        open.map_or(Judged::NOT_OURS, |open| Judged::of(open.id, open.on_bad_rst(seen, sender)))
     }
 
-    fn on_icmp(&mut self, seen: &Observation) {
+    fn on_icmp(&mut self, seen: &Observation) -> Judged {
         let quoted = Key::from_client(&seen.event);
+        let mut judged = Judged::NOT_OURS;
         for (key, sender) in [(quoted, Side::Client), (quoted.reversed(), Side::Server)] {
-            if let Some(end) = self.live(&key).and_then(|open| open.on_icmp(seen, sender)) {
-                return self.end(&key, end);
+            let Some(open) = self.live(&key) else { continue };
+            let id = open.id;
+            if let Some(end) = open.on_icmp(seen, sender) {
+                self.end(&key, end);
+                return Judged::of(id, Verdict::Unreachable);
             }
+            judged = Judged::of(id, Verdict::IcmpWithoutEffect);
         }
+        judged
     }
 
-    fn end_if(&mut self, key: &Key, end: Option<End>) {
+    /// Ends the attempt if that is what the segment meant.
+    fn settle(&mut self, key: &Key, id: u64, (verdict, end): Judgement) -> Judged {
         if let Some(end) = end {
             self.end(key, end);
         }
+        Judged::of(id, verdict)
     }
 
     /// The deadline has passed. If events were lost meanwhile, silence proves nothing.
@@ -383,6 +413,7 @@ impl Tracker {
         let uncertain = self.is_uncertain(&open);
         if let Some(time) = end.time {
             let memory = Remembered {
+                id: open.id,
                 client_isn: open.client_isn,
                 peer_isn: open.peer_isn(),
                 syn_payload: open.syn_payload(),

@@ -112,7 +112,9 @@ fn rate(name: &str, events: u64, max_attempts: usize, input: &[Observation]) {
             let mut tracker = Tracker::new(config(max_attempts));
             let start = Instant::now();
             for chunk in input.chunks(4096) {
-                chunk.iter().for_each(|observation| tracker.observe(observation));
+                for observation in chunk {
+                    tracker.observe(observation);
+                }
                 black_box(tracker.drain().count());
             }
             events as f64 / start.elapsed().as_secs_f64()
@@ -136,7 +138,9 @@ fn million_open() {
     let input = syns();
     let before = ALLOCATED.load(Ordering::Relaxed);
     let mut tracker = Tracker::new(config(usize::MAX));
-    input.iter().for_each(|observation| tracker.observe(observation));
+    for observation in &input {
+        tracker.observe(observation);
+    }
     let bytes = (ALLOCATED.load(Ordering::Relaxed) - before) / FLOWS as usize;
     let mut longest = Duration::ZERO;
     let (mut calls, mut ended) = (0_u64, 0);

@@ -97,7 +97,7 @@ fn seen_by(steps: &[(i64, Packet)], copies: u32) -> (Closed, Stats) {
         for source in 0..copies {
             let event = packet.event(*time);
             let layers = Layers::NONE;
-            ledger.tracker.observe(&Observation { event, source, frame, layers });
+            ledger.observe(&Observation { event, source, frame, layers });
             ledger.balance();
         }
     }
@@ -173,7 +173,7 @@ fn evicted_are_bare_syns_first() {
         let mut event = packet.event(time_ns);
         *(if from_a { &mut event.source_port } else { &mut event.dest_port }) = port;
         let layers = Layers::NONE;
-        ledger.tracker.observe(&Observation { event, source: 0, frame: 0, layers });
+        ledger.observe(&Observation { event, source: 0, frame: 0, layers });
         ledger.balance();
     };
     for port in 1..=4 {

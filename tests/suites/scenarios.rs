@@ -6,6 +6,8 @@
 //! 0.000 C SYN seq=100 len=0 @0      time, sender, flags, numbers, source (hook) that saw it
 //! 0.010 S SYN,ACK seq=300 ack=101
 //! 0.030 R ICMP type=3 code=1 quotes=C seq=100
+//! 0.040 C ACK seq=101 => not-ours   what the segment must mean to the tracker
+//! 0.050 C SYN seq=900 => begins 2   and to which attempt
 //! 9.000 -                           only time passes
 //! expect completed syn_retrans=0 lat_total_ns=20000000
 //! ```
@@ -13,10 +15,11 @@
 //! `C` and `S` are the two ends, `R` a router; `port=` sets the client's port. `0.5 loss` says that
 //! events were lost, `0.5 gap @1` that a hook may have missed some, `config` sets `timeout=` and
 //! `max_attempts=`. Expectations are checked in order of the attempts' first packets, with the
-//! field names of the JSON record.
+//! field names of the JSON record. Verdicts (`=>`) are those of `verdict.rs`.
 
+use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use handshake_common::event::{Event, kind};
 use handshake_common::packet::tunnel::Layers;
@@ -24,13 +27,13 @@ use handshake_user::attempt::{Attempt, Observation};
 use handshake_user::output::json;
 use handshake_user::snapshot::AttemptView;
 use handshake_user::tracker::{Config, Tracker};
+use handshake_user::verdict::{Judged, Verdict};
 use serde_json::Value;
 
 const CLIENT: (u32, u16) = (0x0a00_0001, 40_000);
 const SERVER: (u32, u16) = (0x0a00_0002, 80);
 
-#[test]
-fn every_scenario_ends_as_it_says() {
+fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios");
     let mut files: Vec<_> = fs::read_dir(&folder)
         .expect("the scenarios are in the repository")
@@ -38,8 +41,27 @@ fn every_scenario_ends_as_it_says() {
         .collect();
     files.sort();
     assert!(files.len() >= 20, "only {} scenarios found", files.len());
-    let failures: Vec<String> = files.iter().flat_map(|file| run(file)).collect();
+    files
+}
+
+#[test]
+fn every_scenario_ends_as_it_says() {
+    let failures: Vec<String> = files().iter().flat_map(|file| run(file)).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_verdict_is_expected_by_a_scenario() {
+    let texts: Vec<String> =
+        files().iter().map(|file| fs::read_to_string(file).expect("a readable scenario")).collect();
+    let expected: HashSet<&str> = texts
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.split_once("=>")?.1.split_whitespace().next())
+        .collect();
+    let missing: Vec<_> =
+        Verdict::ALL.iter().map(|v| v.name()).filter(|name| !expected.contains(name)).collect();
+    assert!(missing.is_empty(), "no scenario expects {missing:?}");
 }
 
 /// Runs one file and returns what was not as it says.
@@ -58,19 +80,36 @@ fn run(file: &Path) -> Vec<String> {
         }
     }
     let mut tracker = Tracker::new(config);
+    let mut failures = Vec::new();
     for step in &steps {
-        apply(&mut tracker, step);
+        let (step, meaning) =
+            step.split_once("=>").map_or((&**step, None), |(step, meaning)| (step, Some(meaning)));
+        let judged = apply(&mut tracker, step);
+        failures.extend(judge(&name, step, judged, meaning));
         assert_balance(&name, &tracker);
     }
     tracker.finish();
     assert_balance(&name, &tracker);
     let mut attempts: Vec<Attempt> = tracker.drain().collect();
     attempts.sort_by_key(|attempt| attempt.id);
-    compare(&name, &attempts, &expectations)
+    failures.extend(compare(&name, &attempts, &expectations));
+    failures
+}
+
+/// What is wrong with the verdict on a segment, if the scenario expects one.
+fn judge(name: &str, step: &str, judged: Option<Judged>, meaning: Option<&str>) -> Option<String> {
+    let meaning = meaning?.trim();
+    let judged = judged.unwrap_or_else(|| panic!("{name}: no segment in {step:?}"));
+    let attempt = judged.attempt.map_or(String::new(), |id| format!(" {id}"));
+    let got = judged.verdict.name();
+    let fits = meaning == got || meaning == format!("{got}{attempt}");
+    (!fits).then(|| format!("{name}: {step}: expected {meaning}, got {got}{attempt}"))
 }
 
 fn assert_balance(name: &str, tracker: &Tracker) {
     let stats = tracker.stats();
+    let open: HashSet<_> = tracker.open_attempts().map(|view| view.id).collect();
+    assert_eq!(open.len(), tracker.open(), "{name}: every open attempt is seen once");
     assert_eq!(stats.started, stats.ended() + tracker.open() as u64, "{name}: books must balance");
 }
 
@@ -93,7 +132,8 @@ fn nanos(seconds: &str) -> u64 {
     (seconds * 1e9).round() as u64
 }
 
-fn apply(tracker: &mut Tracker, step: &str) {
+/// Does what a line says; what the tracker made of it, if it is a segment.
+fn apply(tracker: &mut Tracker, step: &str) -> Option<Judged> {
     let mut words = step.split_whitespace();
     let time = nanos(words.next().expect("a time"));
     match words.next().expect("a sender") {
@@ -109,9 +149,11 @@ fn apply(tracker: &mut Tracker, step: &str) {
             let rest = words.collect::<Vec<_>>().join(" ");
             let source = rest.split('@').nth(1).map_or(0, |n| n.trim().parse().expect("a source"));
             let event = event(time, sender, flags, &rest);
-            tracker.observe(&Observation { event, source, frame: 0, layers: Layers::NONE });
+            let layers = Layers::NONE;
+            return Some(tracker.observe(&Observation { event, source, frame: 0, layers }));
         }
     }
+    None
 }
 
 fn event(time_ns: u64, sender: &str, flags: &str, fields: &str) -> Event {

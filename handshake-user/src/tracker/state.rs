@@ -9,9 +9,10 @@ use handshake_common::packet::tcp::Flags;
 use handshake_common::packet::tunnel::Layers;
 
 use crate::attempt::{
-    Attempt, Frames, IcmpEnd, Key, Nanos, Observation, Opening, SourceId, ip_addr,
+    Attempt, Frames, IcmpEnd, Key, Nanos, Observation, OpenView, Opening, SourceId, ip_addr,
 };
 use crate::outcome::{EndedBy, Outcome, Side};
+use crate::verdict::Verdict;
 
 /// Distinct server ISNs remembered for one attempt; the rest is counted only.
 const MAX_ANSWERS: usize = 16;
@@ -84,6 +85,20 @@ pub(super) struct Open {
     syn_frame: u64,
 }
 
+/// What a segment meant, and how it ends the attempt if it does.
+pub(super) type Judgement = (Verdict, Option<End>);
+
+/// What a SYN of the server is to an attempt (section 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PeerSyn {
+    /// Nothing.
+    Elsewhere,
+    /// A part of it.
+    Taken(Verdict),
+    /// Its end.
+    Supersedes,
+}
+
 /// How an attempt ends.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
@@ -114,6 +129,13 @@ impl End {
         let time = Some(seen.event.time_ns as Nanos);
         Self { frame: seen.frame, ..Self::new(outcome, by, time) }
     }
+}
+
+const NOTHING_PROVEN: Judgement = (Verdict::ProvesNothing, None);
+
+fn completes(outcome: Outcome, completion: Completion, seen: &Observation) -> Judgement {
+    let end = End::at(outcome, EndedBy::Handshake, seen);
+    (Verdict::Completes, Some(End { completed: Some(completion), ..end }))
 }
 
 /// Is this the first sight of a segment, or a copy at another interface or hook? The first one to
@@ -186,58 +208,62 @@ impl Open {
         self.syn_frame = seen.frame;
     }
 
-    /// Section 4: does a SYN from the client belong to this attempt? Takes it if so.
-    pub(super) fn on_syn(&mut self, seen: &Observation) -> bool {
+    /// Section 4: takes a SYN from the client if it belongs to this attempt.
+    pub(super) fn on_syn(&mut self, seen: &Observation) -> Option<Verdict> {
         let event = &seen.event;
         let time = event.time_ns as Nanos;
         if self.syn.is_none() {
             return self.on_late_syn(seen);
         }
         if event.seq != self.client_isn {
-            return false;
+            return None;
         }
-        if owns(&mut self.client_owner, seen.source) {
-            self.syn_retrans = self.syn_retrans.saturating_add(1);
-            self.syn_payload = self.syn_payload.max(event.payload_len);
-            self.syn_gap = self.syn_last.map_or(0, |last| time.saturating_sub(last));
-            self.syn_last = Some(time);
+        if !owns(&mut self.client_owner, seen.source) {
+            return Some(Verdict::Copy);
         }
-        true
+        self.syn_retrans = self.syn_retrans.saturating_add(1);
+        self.syn_payload = self.syn_payload.max(event.payload_len);
+        self.syn_gap = self.syn_last.map_or(0, |last| time.saturating_sub(last));
+        self.syn_last = Some(time);
+        Some(Verdict::SynAgain)
     }
 
     /// The attempt began with a SYN-ACK: is this the SYN it answers?
-    fn on_late_syn(&mut self, seen: &Observation) -> bool {
+    fn on_late_syn(&mut self, seen: &Observation) -> Option<Verdict> {
         let event = &seen.event;
         let time = event.time_ns as Nanos;
-        let Some(answer) = self.answers.first() else { return false };
+        let answer = self.answers.first()?;
         if d(answer.ack, event.seq.wrapping_add(1)) > event.payload_len {
-            return false;
+            return None;
         }
         let answered = answer.first;
-        if owns(&mut self.client_owner, seen.source) {
-            self.client_isn = event.seq;
-            self.take_syn(seen);
-            if time <= answered {
-                self.syn_first = Some(time);
-                self.answers[0].syn_before = Some(time);
-            }
+        if !owns(&mut self.client_owner, seen.source) {
+            return Some(Verdict::Copy);
         }
-        true
+        self.client_isn = event.seq;
+        self.take_syn(seen);
+        if time <= answered {
+            self.syn_first = Some(time);
+            self.answers[0].syn_before = Some(time);
+        }
+        Some(Verdict::SynAfterSynAck)
     }
 
-    /// Section 7: a SYN from the server of this attempt. `None`: it is none of this attempt's;
-    /// `Some(false)`: it supersedes the attempt.
-    pub(super) fn on_peer_syn(&mut self, seen: &Observation) -> Option<bool> {
+    /// Section 7: a SYN from the server of this attempt.
+    pub(super) fn on_peer_syn(&mut self, seen: &Observation) -> PeerSyn {
         let event = &seen.event;
         if let Some(crossing) = &self.crossing {
-            let same = crossing.peer_isn == event.seq;
-            if same && owns(&mut self.server_owner, seen.source) {
-                self.peer_syn_last = Some(event.time_ns as Nanos);
+            if crossing.peer_isn != event.seq {
+                return PeerSyn::Supersedes;
             }
-            return Some(same);
+            if !owns(&mut self.server_owner, seen.source) {
+                return PeerSyn::Taken(Verdict::Copy);
+            }
+            self.peer_syn_last = Some(event.time_ns as Nanos);
+            return PeerSyn::Taken(Verdict::PeerSynAgain);
         }
         if !self.answers.is_empty() {
-            return None;
+            return PeerSyn::Elsewhere;
         }
         self.server_owner.get_or_insert(seen.source);
         self.peer_syn_last = Some(event.time_ns as Nanos);
@@ -247,7 +273,7 @@ impl Open {
             client_syn_acked: None,
             peer_syn_acked: false,
         }));
-        Some(true)
+        PeerSyn::Taken(Verdict::PeerSyn)
     }
 
     /// Does an acknowledgement number answer this SYN (section 5)?
@@ -259,43 +285,46 @@ impl Open {
     }
 
     /// A SYN-ACK from the server.
-    pub(super) fn on_synack(&mut self, seen: &Observation) -> Option<End> {
+    pub(super) fn on_synack(&mut self, seen: &Observation) -> Judgement {
         let event = &seen.event;
         if !owns(&mut self.server_owner, seen.source) {
-            return None;
+            return (Verdict::Copy, None);
         }
         let crosses = self.crossing.as_ref().is_none_or(|crossing| crossing.peer_isn == event.seq);
         if !self.is_answered_by(event.ack) || !crosses {
             self.bad_synack = self.bad_synack.saturating_add(1);
-            return None;
+            return (Verdict::BadSynAck, None);
         }
-        self.take_answer(seen);
-        self.crossing.as_mut()?.client_syn_acked.get_or_insert(event.time_ns as Nanos);
-        self.both_acknowledged(seen)
+        let verdict = self.take_answer(seen);
+        let Some(crossing) = &mut self.crossing else { return (verdict, None) };
+        let is_first = crossing.client_syn_acked.is_none();
+        crossing.client_syn_acked.get_or_insert(event.time_ns as Nanos);
+        self.both_acknowledged(seen, if is_first { Verdict::AcknowledgesHalf } else { verdict })
     }
 
     /// A SYN-ACK from the client: only a simultaneous open has those.
-    pub(super) fn on_client_synack(&mut self, seen: &Observation) -> Option<End> {
+    pub(super) fn on_client_synack(&mut self, seen: &Observation) -> Judgement {
         let event = &seen.event;
         if !owns(&mut self.client_owner, seen.source) {
-            return None;
+            return (Verdict::Copy, None);
         }
-        let client_isn = self.client_isn;
         match &mut self.crossing {
             Some(crossing)
-                if event.seq == client_isn && event.ack == crossing.peer_isn.wrapping_add(1) =>
+                if event.seq == self.client_isn
+                    && event.ack == crossing.peer_isn.wrapping_add(1) =>
             {
-                crossing.peer_syn_acked = true;
-                self.both_acknowledged(seen)
+                let again = std::mem::replace(&mut crossing.peer_syn_acked, true);
+                let verdict = if again { Verdict::AnswersAgain } else { Verdict::AcknowledgesHalf };
+                self.both_acknowledged(seen, verdict)
             }
             _ => {
                 self.bad_synack = self.bad_synack.saturating_add(1);
-                None
+                (Verdict::BadSynAck, None)
             }
         }
     }
 
-    fn take_answer(&mut self, seen: &Observation) {
+    fn take_answer(&mut self, seen: &Observation) -> Verdict {
         let event = &seen.event;
         let time = event.time_ns as Nanos;
         self.synack_gap = self.synack_last.map_or(0, |last| time.saturating_sub(last));
@@ -303,8 +332,9 @@ impl Open {
         if let Some(answer) = self.answers.iter_mut().find(|answer| answer.isn == event.seq) {
             self.synack_retrans = self.synack_retrans.saturating_add(1);
             answer.last = time;
-            return;
+            return Verdict::AnswersAgain;
         }
+        let verdict = if self.answers.is_empty() { Verdict::Answers } else { Verdict::AnswersAnew };
         self.synack_isns = self.synack_isns.saturating_add(1);
         if self.answers.len() < MAX_ANSWERS {
             self.answers.push(Answer {
@@ -317,21 +347,25 @@ impl Open {
                 frame: seen.frame,
             });
         }
+        verdict
     }
 
     /// A plain ACK, data or FIN from the client (section 5, third ACK; section 7).
-    pub(super) fn on_client_ack(&mut self, seen: &Observation) -> Option<End> {
+    pub(super) fn on_client_ack(&mut self, seen: &Observation) -> Judgement {
         let event = &seen.event;
         let next = self.client_isn.wrapping_add(1);
         if !in_window(event.seq, next) {
-            return None;
+            return NOTHING_PROVEN;
         }
         self.client_owner.get_or_insert(seen.source);
         if let Some(crossing) = &mut self.crossing {
-            if in_window(event.ack, crossing.peer_isn.wrapping_add(1)) {
-                crossing.peer_syn_acked = true;
+            let mut verdict = Verdict::ProvesNothing;
+            if in_window(event.ack, crossing.peer_isn.wrapping_add(1))
+                && !std::mem::replace(&mut crossing.peer_syn_acked, true)
+            {
+                verdict = Verdict::AcknowledgesHalf;
             }
-            return self.both_acknowledged(seen);
+            return self.both_acknowledged(seen, verdict);
         }
         let answered = |answer: &Answer| answer.isn.wrapping_add(1);
         let taken = self
@@ -340,7 +374,7 @@ impl Open {
             .position(|answer| event.ack == answered(answer))
             .or_else(|| self.answers.iter().position(|a| in_window(event.ack, answered(a))));
         if taken.is_none() && !self.answers.is_empty() {
-            return None;
+            return NOTHING_PROVEN;
         }
         let exact = taken.map(|index| {
             let answer = &self.answers[index];
@@ -352,28 +386,31 @@ impl Open {
             Outcome::CompletedPartial
         };
         let ack = Some((event.time_ns as Nanos, Some(event.payload_len)));
-        let completed = Some(Completion { ack, taken, exact });
-        Some(End { completed, ..End::at(outcome, EndedBy::Handshake, seen) })
+        completes(outcome, Completion { ack, taken, exact }, seen)
     }
 
     /// A plain ACK, data or FIN from the server (section 5, server evidence; section 7).
-    pub(super) fn on_server_ack(&mut self, seen: &Observation) -> Option<End> {
+    pub(super) fn on_server_ack(&mut self, seen: &Observation) -> Judgement {
         let event = &seen.event;
         let next = self.client_isn.wrapping_add(1);
         if !in_window(event.ack, next) {
-            return None;
+            return NOTHING_PROVEN;
         }
         if let Some(crossing) = &mut self.crossing {
-            if in_window(event.seq, crossing.peer_isn.wrapping_add(1)) {
-                crossing.client_syn_acked.get_or_insert(event.time_ns as Nanos);
+            let mut verdict = Verdict::ProvesNothing;
+            if in_window(event.seq, crossing.peer_isn.wrapping_add(1))
+                && crossing.client_syn_acked.is_none()
+            {
+                crossing.client_syn_acked = Some(event.time_ns as Nanos);
+                verdict = Verdict::AcknowledgesHalf;
             }
-            return self.both_acknowledged(seen);
+            return self.both_acknowledged(seen, verdict);
         }
         if !self.is_server_beyond(event, next) {
-            return None;
+            return NOTHING_PROVEN;
         }
-        let completed = Some(Completion { ack: None, taken: None, exact: None });
-        Some(End { completed, ..End::at(Outcome::CompletedPartial, EndedBy::Handshake, seen) })
+        let completion = Completion { ack: None, taken: None, exact: None };
+        completes(Outcome::CompletedPartial, completion, seen)
     }
 
     fn is_server_beyond(&self, event: &Event, next: u32) -> bool {
@@ -393,15 +430,16 @@ impl Open {
         event.payload_len > 0 || Flags(event.tcp_flags).has(Flags::FIN) || d(event.ack, next) > most
     }
 
-    fn both_acknowledged(&self, seen: &Observation) -> Option<End> {
-        let crossing = self.crossing.as_ref()?;
-        crossing.client_syn_acked?;
-        if !crossing.peer_syn_acked {
-            return None;
+    /// Ends a simultaneous open if both SYNs are acknowledged; `verdict` if not.
+    fn both_acknowledged(&self, seen: &Observation, verdict: Verdict) -> Judgement {
+        let is_half =
+            |crossing: &Crossing| crossing.client_syn_acked.is_none() || !crossing.peer_syn_acked;
+        if self.crossing.as_deref().is_none_or(is_half) {
+            return (verdict, None);
         }
         let ack = Some((seen.event.time_ns as Nanos, None));
-        let completed = Some(Completion { ack, taken: None, exact: None });
-        Some(End { completed, ..End::at(Outcome::SimultaneousOpen, EndedBy::Handshake, seen) })
+        let completion = Completion { ack, taken: None, exact: None };
+        completes(Outcome::SimultaneousOpen, completion, seen)
     }
 
     /// Has a SYN-ACK been seen, or did both ends open?
@@ -450,14 +488,16 @@ impl Open {
     }
 
     /// A RST that is disbelieved.
-    pub(super) fn on_bad_rst(&mut self, seen: &Observation, sender: Side) {
+    pub(super) fn on_bad_rst(&mut self, seen: &Observation, sender: Side) -> Verdict {
         let owner = match sender {
             Side::Client => &mut self.client_owner,
             Side::Server => &mut self.server_owner,
         };
-        if owns(owner, seen.source) {
-            self.bad_rst = self.bad_rst.saturating_add(1);
+        if !owns(owner, seen.source) {
+            return Verdict::Copy;
         }
+        self.bad_rst = self.bad_rst.saturating_add(1);
+        Verdict::BadRst
     }
 
     /// Section 8: an ICMP error that quotes a segment of `sender`.
@@ -527,6 +567,24 @@ impl Open {
     /// Who owns the two directions.
     pub(super) fn owners(&self) -> (Option<SourceId>, Option<SourceId>) {
         (self.client_owner, self.server_owner)
+    }
+
+    /// What can be said of it now.
+    pub(super) fn view(&self) -> OpenView {
+        let last = [self.syn_last, self.peer_syn_last, self.synack_last];
+        OpenView {
+            id: self.id,
+            key: self.key,
+            source: self.source,
+            began: self.first,
+            last: last.into_iter().flatten().max().unwrap_or(self.first),
+            client_isn: self.client_isn,
+            answered: self.is_answered(),
+            two_sided: self.is_two_sided(),
+            unanswered: self.unanswered(),
+            syn_retrans: self.syn_retrans,
+            synack_retrans: self.synack_retrans,
+        }
     }
 
     /// Freezes the attempt.

@@ -36,6 +36,7 @@ pub(super) struct Handle {
 /// What is remembered of an ended attempt for the linger time (section 3).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Remembered {
+    pub(super) id: u64,
     pub(super) client_isn: u32,
     pub(super) peer_isn: Option<u32>,
     pub(super) syn_payload: u32,
@@ -387,9 +388,14 @@ impl Table {
         oldest(&mut self.one_sided, false).or_else(|| oldest(&mut self.two_sided, true))
     }
 
+    /// All open attempts.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Open> {
+        self.slots.places.iter().flatten()
+    }
+
     /// Keys of all open attempts.
     pub(super) fn keys(&self) -> Vec<Key> {
-        self.slots.places.iter().flatten().map(|open| open.key).collect()
+        self.iter().map(|open| open.key).collect()
     }
 }
 
