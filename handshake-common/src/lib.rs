@@ -2,7 +2,7 @@
 //!
 //! Here live the frame parser ([`packet`]), the canonical flow and its keyed fingerprint
 //! ([`flow`]), the decision which segments deserve an event ([`filter`], and over whole frames
-//! [`observe`]), the event bytes ([`event`]) and the names, counters and limits shared with the
+//! [`observe`]), the event bytes ([`event`], and with its frame [`kept`]) and the names, counters and limits shared with the
 //! eBPF object ([`abi`]).
 //! The eBPF program and user space compile this same code, so a capture file replayed in user
 //! space meets exactly what a packet meets in the kernel.
@@ -18,6 +18,7 @@ pub mod abi;
 pub mod event;
 pub mod filter;
 pub mod flow;
+pub mod kept;
 pub mod observe;
 pub mod options;
 pub mod packet;

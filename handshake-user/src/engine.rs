@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use handshake_common::abi::{Counter, Hook};
-use handshake_common::event::Event;
 use handshake_common::packet::tunnel::Layers;
 
 use crate::attempt::{Attempt, Nanos, Observation, SourceId};
 use crate::clock::Clock;
+use crate::evidence::{Evidence, Seen, Segments, Sighting};
 use crate::loader::{Counters, LoadError, Loader};
 use crate::merge::Merge;
 use crate::metrics::Metrics;
@@ -68,7 +68,7 @@ impl Sources {
 /// See the module.
 pub struct Engine {
     rings: Rings,
-    merge: Merge,
+    merge: Merge<Sighting>,
     tracker: Tracker,
     metrics: Metrics,
     selection: Selection,
@@ -77,8 +77,10 @@ pub struct Engine {
     counters: Counters,
     /// What has been told of losses.
     told: Counters,
-    batch: Vec<Event>,
-    ordered: Vec<Event>,
+    batch: Vec<Sighting>,
+    ordered: Vec<Sighting>,
+    /// Only if somebody asked for it.
+    evidence: Option<Evidence>,
     /// While all hooks were attached: before and after, answers pass unseen.
     whole: RangeInclusive<u64>,
 }
@@ -101,8 +103,26 @@ impl Engine {
             told: none,
             batch: Vec::new(),
             ordered: Vec::new(),
+            evidence: None,
             whole: Clock::now()..=u64::MAX,
         }
+    }
+
+    /// Keeps the segments of every attempt from now on ([`Engine::take_evidence`]).
+    pub fn keep_evidence(&mut self, evidence: Evidence) {
+        self.evidence = Some(evidence);
+    }
+
+    /// The segments kept, if any are.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&Evidence> {
+        self.evidence.as_ref()
+    }
+
+    /// Takes the segments of an attempt that [`Engine::ended`] has handed out: whoever keeps
+    /// evidence takes it from every one of them, to use it or to throw it away.
+    pub fn take_evidence(&mut self, attempt: u64) -> Option<Segments> {
+        self.evidence.as_mut()?.take(attempt)
     }
 
     /// What comes from now on is not followed: hooks are about to be detached.
@@ -152,17 +172,16 @@ impl Engine {
     }
 
     fn track(&mut self) {
-        for event in self.ordered.drain(..) {
-            if self.whole.contains(&event.time_ns) && self.selection.selects(&event) {
-                let source = self.sources.id(event.ifindex, event.hook);
-                self.tracker.observe(&Observation {
-                    event,
-                    source,
-                    frame: 0,
-                    layers: Layers::NONE,
-                });
-            } else {
+        for Sighting { event, frame } in self.ordered.drain(..) {
+            if !self.whole.contains(&event.time_ns) || !self.selection.selects(&event) {
                 self.events.filtered += 1;
+                continue;
+            }
+            let source = self.sources.id(event.ifindex, event.hook);
+            let layers = Layers::NONE;
+            let judged = self.tracker.observe(&Observation { event, source, frame: 0, layers });
+            if let (Some(evidence), Some(attempt)) = (&mut self.evidence, judged.attempt) {
+                evidence.note(attempt, Seen { event, source, verdict: judged.verdict, frame });
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod engine;
+pub mod evidence;
 pub mod exit;
 pub mod interfaces;
 pub mod loader;

@@ -11,28 +11,46 @@ use handshake_common::event::Event;
 /// reserves and submits, and may be interrupted in between. In nanoseconds.
 pub const LATENESS_NS: u64 = 5_000_000;
 
+/// What has a time by which it is sorted.
+pub trait Timed {
+    /// Boot time in nanoseconds.
+    fn time_ns(&self) -> u64;
+}
+
+impl Timed for Event {
+    fn time_ns(&self) -> u64 {
+        self.time_ns
+    }
+}
+
 /// Sorts events of several rings by time.
-#[derive(Debug, Default)]
-pub struct Merge {
+#[derive(Debug)]
+pub struct Merge<E = Event> {
     /// Sorted up to what was pushed since the last release.
-    pending: Vec<Event>,
+    pending: Vec<E>,
     released_ns: u64,
     late: u64,
 }
 
-impl Merge {
+impl<E: Timed> Default for Merge<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E: Timed> Merge<E> {
     /// An empty merge.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { pending: Vec::new(), released_ns: 0, late: 0 }
     }
 
     /// Takes events in the order in which they were read.
-    pub fn push(&mut self, events: impl IntoIterator<Item = Event>) {
+    pub fn push(&mut self, events: impl IntoIterator<Item = E>) {
         let released_ns = self.released_ns;
         let late = &mut self.late;
         self.pending.extend(events.into_iter().inspect(|event| {
-            *late += u64::from(event.time_ns < released_ns);
+            *late += u64::from(event.time_ns() < released_ns);
         }));
     }
 
@@ -43,7 +61,7 @@ impl Merge {
     /// of equal time keep the order in which they were pushed. Returns how many were appended.
     ///
     /// [`Drained::horizon_ns`]: crate::source::ring::Drained::horizon_ns
-    pub fn release(&mut self, now_ns: u64, horizon_ns: Option<u64>, out: &mut Vec<Event>) -> usize {
+    pub fn release(&mut self, now_ns: u64, horizon_ns: Option<u64>, out: &mut Vec<E>) -> usize {
         let reached = horizon_ns.map_or(now_ns, |horizon| horizon.min(now_ns));
         self.released_ns = self.released_ns.max(reached.saturating_sub(LATENESS_NS));
         self.release_until(self.released_ns, out)
@@ -51,8 +69,8 @@ impl Merge {
 
     /// Appends to `out` everything that is left, sorted by time: the rings have ended. Returns how
     /// many events were appended.
-    pub fn flush(&mut self, out: &mut Vec<Event>) -> usize {
-        if let Some(last) = self.pending.iter().map(|event| event.time_ns).max() {
+    pub fn flush(&mut self, out: &mut Vec<E>) -> usize {
+        if let Some(last) = self.pending.iter().map(Timed::time_ns).max() {
             self.released_ns = self.released_ns.max(last);
         }
         self.release_until(u64::MAX, out)
@@ -76,10 +94,10 @@ impl Merge {
         self.late
     }
 
-    fn release_until(&mut self, watermark_ns: u64, out: &mut Vec<Event>) -> usize {
+    fn release_until(&mut self, watermark_ns: u64, out: &mut Vec<E>) -> usize {
         // Stable, and quick on what it gets: a few sorted runs.
-        self.pending.sort_by_key(|event| event.time_ns);
-        let count = self.pending.partition_point(|event| event.time_ns <= watermark_ns);
+        self.pending.sort_by_key(Timed::time_ns);
+        let count = self.pending.partition_point(|event| event.time_ns() <= watermark_ns);
         out.extend(self.pending.drain(..count));
         count
     }

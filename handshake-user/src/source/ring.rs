@@ -4,12 +4,38 @@
 //! timer. Nothing is judged here; records that are no events are counted. Next: `merge`.
 
 use aya::maps::{MapData, RingBuf};
-use handshake_common::event::Event;
+use handshake_common::event::{DecodeError, Event};
+use handshake_common::kept;
 
 use crate::clock::Clock;
+use crate::evidence::{Frame, Sighting};
+use crate::merge::Timed;
 
 /// Records taken from one ring before it is the next one's turn.
 const TURN: usize = 64;
+
+/// What a ring record is read as.
+pub trait FromRecord: Timed + Sized {
+    /// Reads the bytes of a record.
+    ///
+    /// # Errors
+    /// If they are no event of this version.
+    fn from_record(record: &[u8]) -> Result<Self, DecodeError>;
+}
+
+/// The event alone, whether its frame was kept or not.
+impl FromRecord for Event {
+    fn from_record(record: &[u8]) -> Result<Self, DecodeError> {
+        kept::decode(record).map(|(event, _)| event)
+    }
+}
+
+impl FromRecord for Sighting {
+    fn from_record(record: &[u8]) -> Result<Self, DecodeError> {
+        let (event, kept) = kept::decode(record)?;
+        Ok(Self { event, frame: kept.map(|kept| Box::new(Frame::new(&kept))) })
+    }
+}
 
 /// The rings of all CPUs, made by `loader::Loader`.
 pub struct Rings {
@@ -61,7 +87,7 @@ impl Rings {
 
     /// Appends at most `max_events` events to `out`, a few from each ring in turn; each drain
     /// starts with another ring. `max_events` bounds undecodable records as well.
-    pub fn drain(&mut self, max_events: usize, out: &mut Vec<Event>) -> Drained {
+    pub fn drain<E: FromRecord>(&mut self, max_events: usize, out: &mut Vec<E>) -> Drained {
         let started_ns = Clock::now();
         let before = out.len();
         let mut undecodable = 0;
@@ -92,15 +118,20 @@ impl Rings {
 
 impl Ring {
     /// Takes at most `limit` records; marks the ring if that was its end.
-    fn take(&mut self, limit: usize, out: &mut Vec<Event>, undecodable: &mut u64) -> usize {
+    fn take<E: FromRecord>(
+        &mut self,
+        limit: usize,
+        out: &mut Vec<E>,
+        undecodable: &mut u64,
+    ) -> usize {
         for taken in 0..limit {
             let Some(record) = self.buffer.next() else {
                 self.emptied = true;
                 return taken;
             };
-            match Event::decode(&record) {
+            match E::from_record(&record) {
                 Ok(event) => {
-                    self.horizon_ns = self.horizon_ns.max(event.time_ns);
+                    self.horizon_ns = self.horizon_ns.max(event.time_ns());
                     out.push(event);
                 }
                 Err(_) => *undecodable += 1,
