@@ -51,6 +51,11 @@ pub fn look<F: Frame>(frame: &F, link: Link, keys: &Keys) -> Quick {
             Some(field::IPV6) => v6(frame, field::ETHERNET_LEN, keys),
             _ => None,
         },
+        Link::Ip => match frame.at_hand(0) {
+            Some([first]) if first & field::V6_VERSION == field::V6 => v6(frame, 0, keys),
+            Some(_) => v4(frame, 0, keys),
+            None => None,
+        },
         _ => None,
     };
     match looked {
@@ -164,11 +169,19 @@ mod tests {
         frame
     }
 
-    /// Whatever the quick look is sure of, the long way says too. Returns whether it was sure.
+    /// Whatever the quick look is sure of, the long way says too, with the Ethernet header and
+    /// without it. Returns whether it was sure.
     fn agrees(bytes: &[u8], wire_len: usize) -> bool {
+        if let Some(packet) = bytes.get(14..) {
+            agrees_on(packet, wire_len.saturating_sub(14), Link::Ip);
+        }
+        agrees_on(bytes, wire_len, Link::Ethernet)
+    }
+
+    fn agrees_on(bytes: &[u8], wire_len: usize, link: Link) -> bool {
         let frame = SliceFrame::new(bytes, wire_len);
-        let quick = look(&frame, Link::Ethernet, &KEYS);
-        let long = parse(&frame, Link::Ethernet, &KEYS);
+        let quick = look(&frame, link, &KEYS);
+        let long = parse(&frame, link, &KEYS);
         match (quick, long) {
             (Quick::Unsure, _) => return false,
             (Quick::NotTcp, Parsed::NotOurs(NotOurs::NotTcp)) => {}
@@ -187,6 +200,9 @@ mod tests {
             assert!(agrees(&frame(is_v6, 6, 0x10, 0), 0));
             assert!(agrees(&frame(is_v6, 6, 0x18, 1448), 0));
             assert!(agrees(&frame(is_v6, 17, 0, 100), 0));
+            for protocol in [6, 17] {
+                assert!(agrees_on(&frame(is_v6, protocol, 0x10, 9)[14..], 0, Link::Ip));
+            }
         }
     }
 
