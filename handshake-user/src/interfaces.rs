@@ -9,9 +9,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::netlink::{Attributes, Message, Refused, Requests, text, u16_at, u32_at};
 
+mod details;
 mod select;
 mod watch;
 
+pub use details::{Channels, Details, details};
 pub(crate) use select::glob;
 pub use select::{SelectError, select};
 pub use watch::{Change, Watch, watch};

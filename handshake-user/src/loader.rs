@@ -22,13 +22,16 @@ mod bpf;
 mod clsact;
 mod error;
 mod logs;
+pub mod neighbours;
 mod plan;
 mod privilege;
 mod signals;
+pub mod trial;
 
 pub use attach::{Attachment, Health, How, Placement, State};
-pub use error::{AttachError, LoadError};
-pub use privilege::Privilege;
+pub use clsact::ForeignFilter;
+pub use error::{AttachError, LoadError, is_old, kernel_release, locks_memory};
+pub use privilege::{Capabilities, Privilege};
 
 use attach::Attached;
 use logs::Logs;
@@ -211,7 +214,14 @@ impl Loader {
     pub fn load(options: &Options) -> Result<Self, LoadError> {
         privilege::check().map_err(LoadError::Privilege)?;
         let buffers = make_rings(options.ring_size())?;
-        let mut ebpf = load_object(options)?;
+        Self::assemble(options, load_object(options)?, buffers)
+    }
+
+    fn assemble(
+        options: &Options,
+        mut ebpf: Ebpf,
+        buffers: Vec<(u32, MapData)>,
+    ) -> Result<Self, LoadError> {
         // Before 6.4, the kernel's own account leaves the buffer of a ring out.
         let least = u64::from(options.ring_size());
         let memory = |(_, ring): &(_, MapData)| map_memory(ring.fd().as_fd()).max(least);

@@ -4,6 +4,7 @@
 //! the process that attached it. Filters of processes that are no more are ours to remove; nothing
 //! else is. A qdisc is removed only by whoever made it, and only when it is empty.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -69,8 +70,16 @@ pub(super) struct Filter {
 struct Listed {
     priority: u16,
     handle: u32,
+    kind: String,
     name: String,
     prog_id: Option<u32>,
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.name)?;
+        self.prog_id.map_or(Ok(()), |id| write!(f, " (program {id})"))
+    }
 }
 
 /// Why there is no filter.
@@ -199,26 +208,82 @@ impl Drop for Qdisc {
 pub(super) fn cleanup(index: u32, interface: &str) -> Result<Vec<String>, Refused> {
     let mut requests = Requests::open()?;
     let mut said = Vec::new();
-    for direction in Direction::BOTH {
+    for (direction, filter, lives) in ours(&mut requests, index)? {
         let place = direction.name();
-        for filter in listed(&mut requests, index, direction)? {
-            let Some(owner) = owner(&filter.name) else { continue };
-            let program = filter.prog_id.map(|id| format!(" (program {id})")).unwrap_or_default();
-            if owner.is_some_and(|owner| owner.lives()) {
-                said.push(format!(
-                    "left filter {:?}{program} on {place} of {interface:?}: its process runs",
-                    filter.name
-                ));
-                continue;
-            }
-            delete(&mut requests, index, direction, &filter)?;
+        if lives {
             said.push(format!(
-                "removed filter {:?}{program} from {place} of {interface:?}",
-                filter.name
+                "left filter {filter} on {place} of {interface:?}: its process runs"
             ));
+            continue;
         }
+        delete(&mut requests, index, direction, &filter)?;
+        said.push(format!("removed filter {filter} from {place} of {interface:?}"));
     }
     Ok(said)
+}
+
+/// The filters of ours on an interface, in words, and whether their process runs.
+pub(super) fn left(index: u32, interface: &str) -> Result<Vec<(String, bool)>, Refused> {
+    let found = ours(&mut Requests::open()?, index)?;
+    let say = |(direction, filter, lives): (Direction, Listed, bool)| {
+        (format!("filter {filter} on {} of {interface:?}", direction.name()), lives)
+    };
+    Ok(found.into_iter().map(say).collect())
+}
+
+/// The filters of ours on an interface, and whether their process runs.
+fn ours(requests: &mut Requests, index: u32) -> Result<Vec<(Direction, Listed, bool)>, Refused> {
+    let mut found = Vec::new();
+    for direction in Direction::BOTH {
+        for filter in listed(requests, index, direction)? {
+            if let Some(owner) = owner(&filter.name) {
+                let lives = owner.is_some_and(|owner| owner.lives());
+                found.push((direction, filter, lives));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A filter of anybody, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignFilter {
+    /// Lower ones come first.
+    pub priority: u16,
+    /// "bpf", "u32", "flower" and so on.
+    pub kind: String,
+    /// The name of a BPF filter, or empty.
+    pub name: String,
+    /// The program of a BPF filter.
+    pub prog_id: Option<u32>,
+}
+
+/// The filters at a hook that are not ours, by priority.
+pub(super) fn foreign(index: u32, direction: Direction) -> Result<Vec<ForeignFilter>, Refused> {
+    let mut found: Vec<_> = listed(&mut Requests::open()?, index, direction)?
+        .into_iter()
+        .filter(|one| owner(&one.name).is_none())
+        .map(|Listed { priority, kind, name, prog_id, .. }| ForeignFilter {
+            priority,
+            kind,
+            name,
+            prog_id,
+        })
+        .collect();
+    found.sort_by_key(|one| one.priority);
+    // Some kinds (u32) list their tables like filters.
+    found.dedup();
+    Ok(found)
+}
+
+/// True if a filter of this priority comes before ours where ours are filters too.
+pub(super) fn is_before_ours(priority: u16) -> bool {
+    priority < PRIORITIES.start
+}
+
+/// True if an `ingress` qdisc is where `clsact` would be.
+pub(super) fn has_ingress_qdisc(index: u32) -> Result<bool, Refused> {
+    Ok(kind(&mut Requests::open()?, index)?.as_deref() == Some("ingress"))
 }
 
 fn remove_stale(requests: &mut Requests, index: u32, direction: Direction) -> Result<(), Refused> {
@@ -351,11 +416,13 @@ impl Listed {
         let info = u32_at(&message.payload, 16)?;
         let options = message.attributes(TCMSG_LEN).find(libc::TCA_OPTIONS).unwrap_or_default();
         let option = |kind| Attributes(options).find(kind);
-        let is_bpf = message.attributes(TCMSG_LEN).find(libc::TCA_KIND).map(text);
-        let is_bpf = is_bpf.as_deref() == Some("bpf");
+        let kind = message.attributes(TCMSG_LEN).find(libc::TCA_KIND).map(text);
+        let kind = kind.unwrap_or_default();
+        let is_bpf = kind == "bpf";
         Some(Self {
             priority: (info >> 16) as u16,
             handle,
+            kind,
             name: option(BPF_NAME).filter(|_| is_bpf).map(text).unwrap_or_default(),
             prog_id: option(BPF_ID).filter(|_| is_bpf).and_then(|id| u32_at(id, 0)),
         })

@@ -241,11 +241,26 @@ impl AttachError {
 }
 
 /// The running kernel's release.
-pub(super) fn kernel_release() -> String {
+#[must_use]
+pub fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .map_or_else(|_| "unknown".to_owned(), |release| release.trim().to_owned())
 }
 
+/// Is a kernel older than those whose verifier can take the programs? None if its number cannot be
+/// read.
+#[must_use]
+pub fn is_old(release: &str) -> Option<bool> {
+    version(release).map(|version| version < OLDEST)
+}
+
+/// Are maps charged to the limit of locked memory? Since 5.11 the control group is charged.
+#[must_use]
+pub fn locks_memory(release: &str) -> bool {
+    version(release).is_some_and(|version| version < (5, 11))
+}
+
+/// Major and minor number of a kernel release.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|one: char| !one.is_ascii_digit());
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -308,6 +323,30 @@ mod tests {
         let ring = LoadError::from_ring(4096, io::Error::from_raw_os_error(libc::EINVAL));
         assert_eq!(ring.exit_code(), 3);
         assert_eq!(AttachError::Load(io(libc::EPERM)).exit_code(), 77);
+    }
+
+    /// `doctor` takes them apart there.
+    #[test]
+    fn every_message_ends_in_what_to_do_after_a_semicolon() {
+        let errnos = [libc::EPERM, libc::ENOSYS, libc::EMFILE, libc::ENOMEM, libc::EIO];
+        let from_io = |errno| LoadError::from_io("test", io::Error::from_raw_os_error(errno));
+        let rejected = LoadError::Rejected {
+            program: "p".to_owned(),
+            kernel: "6.1".to_owned(),
+            reason: "why".to_owned(),
+        };
+        let mut said: Vec<_> = errnos.into_iter().map(|errno| from_io(errno).to_string()).collect();
+        said.push(rejected.to_string());
+        said.push(LoadError::Object("why".to_owned()).to_string());
+        let name = || "eth0".to_owned();
+        said.push(AttachError::Full { name: name(), hook: "ingress" }.to_string());
+        said.push(AttachError::IngressQdisc { name: name() }.to_string());
+        said.push(AttachError::Gone { name: name(), index: 2 }.to_string());
+        said.push(AttachError::Link { name: name(), hardware: 280 }.to_string());
+        for message in said {
+            let (what, remedy) = message.rsplit_once("; ").unwrap_or_else(|| panic!("{message}"));
+            assert!(!what.is_empty() && remedy.len() > 10, "{message}");
+        }
     }
 
     #[test]

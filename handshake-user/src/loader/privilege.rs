@@ -40,13 +40,52 @@ impl fmt::Display for Privilege {
             write!(f, " although the capabilities are there: {hint}")?;
             return Ok(());
         }
-        let binary = std::env::current_exe();
-        let binary = binary.map_or_else(|_| "handshake".into(), |path| path.display().to_string());
-        write!(
-            f,
-            "; run it with `sudo {binary}`, or grant them once with \
-             `sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep {binary}`"
-        )
+        write!(f, "; run it with `sudo {}`, or grant them once with `{}`", binary(), grant())
+    }
+}
+
+/// The path of this program.
+fn binary() -> String {
+    let binary = std::env::current_exe();
+    binary.map_or_else(|_| "handshake".into(), |path| path.display().to_string())
+}
+
+/// The command that gives this program's file what it needs, for whoever starts it.
+pub(super) fn grant() -> String {
+    format!("sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep {}", binary())
+}
+
+/// What this process has of the capabilities that handshake needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Those that are not effective.
+    pub missing: Vec<&'static str>,
+    /// Those that no program started from here can get, whatever its file says: they are not in
+    /// the bounding set (containers, services).
+    pub out_of_reach: Vec<&'static str>,
+    /// `no_new_privs` is set: neither sudo nor the capabilities of a file count from here on.
+    pub no_new_privs: bool,
+    /// They are those of a user namespace, where the kernel grants no eBPF.
+    pub in_user_namespace: bool,
+    /// The command that grants them, where it can.
+    pub grant: String,
+}
+
+impl Capabilities {
+    /// Those of this process; none if /proc does not tell.
+    #[must_use]
+    pub fn now() -> Option<Self> {
+        Self::read(&std::fs::read_to_string("/proc/self/status").ok()?, in_user_namespace())
+    }
+
+    fn read(status: &str, in_user_namespace: bool) -> Option<Self> {
+        Some(Self {
+            in_user_namespace,
+            missing: missing(mask(status, "CapEff:")?),
+            out_of_reach: mask(status, "CapBnd:").map(missing).unwrap_or_default(),
+            no_new_privs: field(status, "NoNewPrivs:") == Some("1"),
+            grant: grant(),
+        })
     }
 }
 
@@ -67,8 +106,15 @@ fn missing_now() -> Vec<&'static str> {
 }
 
 fn effective(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
+    mask(status, "CapEff:")
+}
+
+fn mask(status: &str, name: &str) -> Option<u64> {
+    u64::from_str_radix(field(status, name)?, 16).ok()
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 /// `CAP_SYS_ADMIN` stands for `CAP_BPF` and `CAP_PERFMON` (capabilities(7)), not for
@@ -86,10 +132,15 @@ fn missing(effective: u64) -> Vec<&'static str> {
     .collect()
 }
 
+fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 /// What refuses a process that has its capabilities.
 fn obstacle() -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    if !read("/proc/self/uid_map").split_whitespace().eq(["0", "0", "4294967295"]) {
+    if in_user_namespace() {
         return "they are those of a user namespace (rootless container), where the kernel grants \
                 no eBPF; run it on the host with `sudo`"
             .to_owned();
@@ -120,6 +171,17 @@ mod tests {
     fn the_status_file_is_read() {
         assert_eq!(effective("Name:\tx\nCapEff:\t000001ffffffffff\n"), Some(0x1ff_ffff_ffff));
         assert_eq!(effective("CapEff:\tnonsense"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_granted_is_told_from_what_is_not_granted() {
+        let status = "CapEff:\t0\nCapBnd:\t000001ffffffffff\nNoNewPrivs:\t0\n";
+        let read = |status| Capabilities::read(status, false).unwrap();
+        assert_eq!((read(status).missing.len(), read(status).out_of_reach.len()), (3, 0));
+        let status = "CapEff:\t0\nCapBnd:\t1000\nNoNewPrivs:\t1\n";
+        assert_eq!(read(status).out_of_reach, ["CAP_BPF", "CAP_PERFMON"]);
+        assert!(read(status).no_new_privs);
+        assert_eq!(Capabilities::read("Name:\tx\n", false), None);
     }
 
     #[test]
