@@ -14,13 +14,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::attempt::Nanos;
 use crate::books::Books;
-use crate::cli::{HookArg, WatchArgs, WatchFormat, XdpModeArg};
+use crate::cli::{DoctorArgs, HookArg, WatchArgs, WatchFormat, XdpModeArg};
+use crate::doctor;
 use crate::engine::{Engine, Step};
 use crate::exit::{Failure, NOTHING_ATTACHED};
 use crate::interfaces::{self, Change, Interface};
 use crate::loader::{self, HookChoice, Loader, Options, State, XdpModeChoice};
-use crate::output::escape::Escaped;
 use crate::output::json::FilterRecord;
+use crate::output::{self, escape::Escaped};
 use crate::places::Places;
 use crate::query::Query;
 use crate::selection::Selection;
@@ -65,6 +66,24 @@ pub fn watch(args: &WatchArgs) -> Result<ExitCode> {
 
 fn on_stdout(error: anyhow::Error) -> anyhow::Error {
     if error.is::<io::Error>() { error.context(STDOUT) } else { error }
+}
+
+/// `handshake doctor`.
+///
+/// # Errors
+/// With a [`Failure`] if there is no such interface, or if stdout fails.
+pub fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
+    let report = doctor::examine(&args.interfaces)?;
+    let mut out = Output::stdout();
+    if args.json {
+        let _ = out.json(&output::doctor::record(&report)).context(STDOUT)?;
+    } else {
+        for line in output::doctor::lines(&report, color()) {
+            let _ = out.line(&line).context(STDOUT)?;
+        }
+    }
+    let _ = out.flush().context(STDOUT)?;
+    Ok(ExitCode::from(report.exit_code()))
 }
 
 /// `handshake cleanup`.

@@ -55,6 +55,15 @@ pub enum Command {
     /// and at which byte; the exit code is 1.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
+    /// Try what `watch` needs, and say what is in its way and which command helps.
+    ///
+    /// Makes the maps, loads the programs and runs them on a SYN, and attaches them to devices in a
+    /// network namespace of its own; interfaces of the host are only looked at. One line a check: ok,
+    /// degraded (works, but less than it could), unknown (could not be tried) or blocked. Needs no
+    /// privilege, but finds out more with it. The exit code is 0 unless something is blocked: then 77
+    /// if a privilege is missing, else 3.
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     /// Remove classic TC filters that a killed handshake left behind on kernels without TCX.
     Cleanup,
     /// Print a completion script for a shell.
@@ -83,6 +92,12 @@ const REPLAY_EXAMPLES: &str = "Examples:
   handshake replay --format summary *.pcap        a summary of each file
   tcpdump -Uw - | handshake replay -              what another program captures
   handshake replay --format json a.pcap | jq 'select(.outcome == \"refused\")'";
+
+const DOCTOR_EXAMPLES: &str = "Examples:
+  sudo handshake doctor                  the default route's interfaces
+  sudo handshake doctor -i 'veth*'       those that match
+  handshake doctor                       what a user without privilege lacks
+  sudo handshake doctor --json | jq '.checks[] | select(.verdict != \"ok\")'";
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   handshake completions bash > /etc/bash_completion.d/handshake
@@ -196,6 +211,20 @@ pub struct WatchArgs {
     #[arg(long, value_name = "N", default_value_t = 16_384,
           value_parser = clap::value_parser!(u32).range(4..=1 << 22))]
     pub table_entries: u32,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Interface to look at: a name or a glob such as 'eth*'; may be repeated.
+    ///
+    /// Without it, the interfaces of the default route.
+    #[arg(short, long = "interface", value_name = "IFACE")]
+    pub interfaces: Vec<String>,
+
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Default of `--max-attempts`: with what is remembered of ended attempts it fits in 64 MiB.

@@ -9,6 +9,8 @@ use crate::loader::{AttachError, LoadError};
 pub const RUNTIME: u8 = 1;
 /// Nothing could be attached.
 pub const NOTHING_ATTACHED: u8 = 3;
+/// A privilege is missing.
+pub const NO_PRIVILEGE: u8 = 77;
 
 /// An error that says how the program shall exit. (Usage errors exit with 2 in clap; a missing
 /// privilege is 77.)

@@ -28,6 +28,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         None => app::watch(&cli.watch),
         Some(Command::Watch(args)) => app::watch(&args),
         Some(Command::Replay(args)) => replay_files(&args),
+        Some(Command::Doctor(args)) => app::doctor(&args),
         Some(Command::Cleanup) => app::cleanup(),
         Some(Command::Verify) => app::verify(),
         Some(Command::Completions { shell }) => {

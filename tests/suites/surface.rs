@@ -5,6 +5,8 @@
 
 #[path = "surface/bad_input.rs"]
 mod bad_input;
+#[path = "surface/doctor.rs"]
+mod doctor;
 #[path = "surface/filter.rs"]
 mod filter;
 #[path = "surface/generated.rs"]

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::attempt::{Attempt, Frames, Nanos, Opening};
 use crate::outcome::{EndedBy, Outcome, Side};
+use crate::output::doctor::DoctorRecord;
 use crate::snapshot::{AttemptView, Role, Summary};
 
 /// Version of the records.
@@ -283,7 +284,7 @@ pub struct SummaryRecord<'a> {
     pub summary: &'a Summary,
 }
 
-/// Any line of a live stream; its schema is what `handshake schema` prints.
+/// Any line of a live stream, or what `doctor` found; its schema is what `handshake schema` prints.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Record<'a> {
@@ -295,6 +296,8 @@ pub enum Record<'a> {
     Loss(LossRecord),
     /// Last line.
     Summary(SummaryRecord<'a>),
+    /// All that `doctor --json` prints.
+    Doctor(DoctorRecord),
 }
 
 /// The JSON Schema of [`Record`], indented, with a line break at its end.

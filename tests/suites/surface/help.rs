@@ -5,7 +5,7 @@ use handshake_tests::golden::assert_golden;
 use crate::program::run;
 
 /// The flags of the contract, which may not go; more may come.
-const FLAGS: [(&str, &[&str]); 2] = [
+const FLAGS: [(&str, &[&str]); 3] = [
     (
         "watch",
         &[
@@ -23,6 +23,7 @@ const FLAGS: [(&str, &[&str]); 2] = [
         ],
     ),
     ("replay", &["--format", "--timeout", "--linger", "--filter"]),
+    ("doctor", &["--interface"]),
 ];
 
 fn help(arguments: &[&str]) -> String {
@@ -38,6 +39,7 @@ fn help_is_golden() {
         ("help/handshake-short.txt", &["-h"]),
         ("help/watch.txt", &["watch", "--help"]),
         ("help/replay.txt", &["replay", "--help"]),
+        ("help/doctor.txt", &["doctor", "--help"]),
         ("help/completions.txt", &["completions", "--help"]),
     ] {
         assert_golden(name, &help(arguments));
