@@ -17,7 +17,7 @@ pub(crate) use toolchain::{Compiler, TARGET};
 /// What to set up beside the BPF toolchain.
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(crate) struct Options {
-    /// Also what the privileged tests call: tcpdump, nft, ip, curl, bpftool, hping3
+    /// Also what the privileged tests call: tcpdump, nft, ip, curl, bpftool, setcap, hping3
     #[arg(long)]
     tests: bool,
     /// Also what `vm-test` needs: QEMU, busybox, cpio

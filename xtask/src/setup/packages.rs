@@ -17,6 +17,7 @@ pub(super) const TESTS: &[Tool] = &[
     ("ip", "iproute2"),
     ("curl", "curl"),
     ("bpftool", "bpftool"),
+    ("setcap", "libcap2-bin"),
     ("hping3", "hping3"),
     ("setpriv", "util-linux"),
 ];
