@@ -69,7 +69,7 @@ fn one_handshake(options: &Options) -> (Vec<Event>, Hook) {
     assert_eq!(counters.total(Counter::Syn), 1);
     assert_eq!(counters.of(Hook::TcEgress, Counter::Syn), 1);
     assert_eq!(counters.of(hook, Counter::SynAck), 1);
-    let mut more = Vec::new();
+    let mut more: Vec<Event> = Vec::new();
     let late = rings.drain(100, &mut more).delivered;
     assert_eq!(loader.counters().unwrap().offered(), events.len() as u64 + late);
     (events, hook)
@@ -295,7 +295,7 @@ fn every_event_is_delivered_or_counted_as_lost() {
     assert_eq!(loader.ring_bytes(), 4096);
     loader.attach(&va).unwrap();
     run("hping3 -q -c 2000 -i u50 -S -p ++1 10.9.0.2");
-    let mut events = Vec::new();
+    let mut events: Vec<Event> = Vec::new();
     while !rings.drain(7, &mut events).emptied {}
     let counters = loader.counters().unwrap();
     assert!(counters.lost() > 0 && counters.total(Counter::Syn) >= 2000, "{counters:?}");
@@ -309,7 +309,7 @@ fn a_bounded_drain_is_fair_and_gives_a_horizon() {
     let (mut loader, mut rings) = lab::loader(&tc());
     loader.attach(&va).unwrap();
     run("hping3 -q -c 300 -i u50 -S -p ++1 10.9.0.2");
-    let mut events = Vec::new();
+    let mut events: Vec<Event> = Vec::new();
     let first = rings.drain(10, &mut events);
     assert_eq!((first.delivered, first.emptied), (10, false));
     assert!(first.horizon_ns.is_some());
