@@ -24,8 +24,9 @@ handshake                                  watch the interfaces of the default r
 handshake watch -i eth0 --port 443         attempts to or from port 443 on eth0\n  \
 handshake watch -i 'veth*' --format json   one JSON object a line\n  \
 handshake replay capture.pcapng            the same for a capture file\n\n\
-Data goes to stdout, words go to stderr. Exit codes: 0 fine, 1 runtime failure, 2 usage, 3 nothing attached, \
-77 privilege missing.",
+Data goes to stdout, words go to stderr. Exit codes: 0 fine, 1 runtime failure, 2 usage or configuration, \
+3 nothing attached, 77 privilege missing. Each option has a variable of the environment, \
+HANDSHAKE_PORT for --port.",
     subcommand_negates_reqs = true,
     args_conflicts_with_subcommands = true
 )]
@@ -66,6 +67,13 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Remove classic TC filters that a killed handshake left behind on kernels without TCX.
     Cleanup,
+    /// Print a template of the file for `watch --config`, or check a file.
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config {
+        /// Check this file instead: says what is wrong, and in which line; exits with 0 or 2.
+        #[arg(long, value_name = "FILE")]
+        check: Option<PathBuf>,
+    },
     /// Print a completion script for a shell.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -98,6 +106,11 @@ const DOCTOR_EXAMPLES: &str = "Examples:
   sudo handshake doctor -i 'veth*'       those that match
   handshake doctor                       what a user without privilege lacks
   sudo handshake doctor --json | jq '.checks[] | select(.verdict != \"ok\")'";
+
+const CONFIG_EXAMPLES: &str = "Examples:
+  handshake config > handshake.toml
+  handshake config --check handshake.toml
+  handshake watch --config handshake.toml";
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   handshake completions bash > /etc/bash_completion.d/handshake
@@ -142,10 +155,17 @@ pub enum WatchFormat {
 /// Options of `watch`.
 #[derive(Debug, Args)]
 pub struct WatchArgs {
-    /// Interface to watch: a name or a glob such as 'eth*'; may be repeated.
+    /// Read options from this file, where neither flags nor the environment give them.
+    ///
+    /// `handshake config` prints a template. On SIGHUP the file is read again: ports, networks,
+    /// filters and the format change without losing an attempt, the rest needs a restart.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Interface to watch: a name or a glob such as 'eth*'; several with commas, or repeated.
     ///
     /// Without it, the interfaces of the default route.
-    #[arg(short, long = "interface", value_name = "IFACE")]
+    #[arg(short, long = "interface", value_name = "IFACE", value_delimiter = ',')]
     pub interfaces: Vec<String>,
 
     /// Where received packets are seen (sent ones are always seen at TC egress).
@@ -175,14 +195,15 @@ pub struct WatchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// Only attempts from or to this port; may be repeated, any of them counts.
-    #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Only attempts from or to this port; several with commas, or repeated: any of them counts.
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     pub ports: Vec<u16>,
 
-    /// Only attempts from or to this network (10.0.0.0/8, fd00::/8) or address; may be repeated.
+    /// Only attempts from or to this network (10.0.0.0/8, fd00::/8) or address; several with
+    /// commas, or repeated.
     ///
     /// Together with `--port`, both must hold.
-    #[arg(long = "net", value_name = "CIDR", value_parser = network)]
+    #[arg(long = "net", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
     pub nets: Vec<IpNet>,
 
     /// Only attempts for which this holds: 'port:443 outcome:refused'; may be repeated, all must

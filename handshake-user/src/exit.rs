@@ -7,6 +7,8 @@ use crate::loader::{AttachError, LoadError};
 
 /// Something failed while running.
 pub const RUNTIME: u8 = 1;
+/// Wrong usage or configuration; clap exits with it too.
+pub const USAGE: u8 = 2;
 /// Nothing could be attached.
 pub const NOTHING_ATTACHED: u8 = 3;
 /// A privilege is missing.

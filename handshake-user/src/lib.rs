@@ -10,6 +10,7 @@ pub mod books;
 pub mod capture;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod doctor;
 pub mod engine;
 pub mod evidence;

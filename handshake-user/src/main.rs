@@ -1,10 +1,11 @@
 //! The `handshake` program: parses arguments and hands over.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{CommandFactory, Parser};
-use handshake_user::cli::{Cli, Command, ReplayArgs};
+use handshake_user::cli::{Command, ReplayArgs};
+use handshake_user::config::{self, Asked, template};
 use handshake_user::exit::{Failure, RUNTIME};
 use handshake_user::output::{json, man};
 use handshake_user::stderr::say;
@@ -12,8 +13,8 @@ use handshake_user::stdout::Output;
 use handshake_user::{app, replay};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(cli) {
+    let asked = config::parse(std::env::args_os().collect()).unwrap_or_else(|error| error.exit());
+    match dispatch(asked) {
         Ok(code) => code,
         Err(error) => {
             say(format_args!("handshake: {error:#}"));
@@ -23,7 +24,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> Result<ExitCode> {
+fn dispatch(asked: Asked) -> Result<ExitCode> {
+    let Asked { cli, sources: _ } = asked;
     match cli.command {
         None => app::watch(&cli.watch),
         Some(Command::Watch(args)) => app::watch(&args),
@@ -31,13 +33,15 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Some(Command::Doctor(args)) => app::doctor(&args),
         Some(Command::Cleanup) => app::cleanup(),
         Some(Command::Verify) => app::verify(),
+        Some(Command::Config { check: None }) => print(template::template().as_bytes()),
+        Some(Command::Config { check: Some(file) }) => Ok(check(&file)),
         Some(Command::Completions { shell }) => {
             // Through memory: on a closed pipe the generator would panic.
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "handshake", &mut script);
+            clap_complete::generate(shell, &mut config::shown(), "handshake", &mut script);
             print(&script)
         }
-        Some(Command::Man) => print(&man::page(Cli::command())?),
+        Some(Command::Man) => print(&man::page(config::command())?),
         Some(Command::Schema) => print(json::schema().as_bytes()),
     }
 }
@@ -46,6 +50,16 @@ fn replay_files(args: &ReplayArgs) -> Result<ExitCode> {
     let color = app::color();
     let fine = replay::run(args, &mut Output::stdout(), color).context(STDOUT)?;
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(RUNTIME) })
+}
+
+/// Says whether a configuration file is right.
+fn check(file: &Path) -> ExitCode {
+    match config::check(file) {
+        Ok(1) => say(format_args!("{}: right, 1 key", file.display())),
+        Ok(keys) => say(format_args!("{}: right, {keys} keys", file.display())),
+        Err(error) => error.exit(),
+    }
+    ExitCode::SUCCESS
 }
 
 /// Prints a text; if nobody reads it to its end, that is fine.

@@ -5,10 +5,14 @@
 
 #[path = "surface/bad_input.rs"]
 mod bad_input;
+#[path = "surface/config.rs"]
+mod config;
 #[path = "surface/doctor.rs"]
 mod doctor;
 #[path = "surface/filter.rs"]
 mod filter;
+#[path = "surface/flags.rs"]
+mod flags;
 #[path = "surface/generated.rs"]
 mod generated;
 #[path = "surface/help.rs"]

@@ -3,14 +3,13 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use clap::CommandFactory;
-use handshake_user::cli::Cli;
+use handshake_user::config;
 
 use crate::program::run;
 
 /// Every long flag, with the command that has it; and every command.
 fn vocabulary() -> (Vec<(String, String)>, Vec<String>) {
-    let mut program = Cli::command();
+    let mut program = config::command();
     program.build();
     let visible = |command: &&clap::Command| !command.is_hide_set();
     let mut flags = Vec::new();

@@ -20,6 +20,7 @@ const FLAGS: [(&str, &[&str]); 3] = [
             "--net",
             "--max-attempts",
             "--filter",
+            "--config",
         ],
     ),
     ("replay", &["--format", "--timeout", "--linger", "--filter"]),
@@ -41,6 +42,7 @@ fn help_is_golden() {
         ("help/replay.txt", &["replay", "--help"]),
         ("help/doctor.txt", &["doctor", "--help"]),
         ("help/completions.txt", &["completions", "--help"]),
+        ("help/config.txt", &["config", "--help"]),
     ] {
         assert_golden(name, &help(arguments));
     }

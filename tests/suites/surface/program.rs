@@ -20,6 +20,10 @@ pub(crate) fn handshake(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary().unwrap_or_else(|error| panic!("{error}")));
     command.args(arguments).stdin(Stdio::null());
     command.env("TZ", "UTC").env("COLUMNS", "100").env("TERM", "xterm");
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| name.to_string_lossy().starts_with("HANDSHAKE_")) {
+        command.env_remove(name);
+    }
     for setting in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "RUST_BACKTRACE", "RUST_LOG"] {
         command.env_remove(setting);
     }

@@ -1,0 +1,356 @@
+//! Where options come from: flags over environment over file over defaults.
+//!
+//! The definition in `cli` is the only list of options. Everything here is made from it: the
+//! variables of the environment, the keys of the file, the template, the table in docs/flags.md.
+//! Values of the file become arguments and go through the same parser as flags, so that they are
+//! checked, and refused, in the same words. `file` reads the file, `template` writes one.
+
+mod file;
+pub mod template;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
+
+use crate::cli::{Cli, Command as Verb, WatchArgs};
+use file::Entry;
+
+/// The command whose options a file may give.
+const WATCH: &str = "watch";
+/// The option that names the file; not a key of it.
+const CONFIG: &str = "config";
+/// Options that take effect again on SIGHUP.
+pub const RELOADED: [&str; 4] = ["port", "net", "filter", "format"];
+
+/// Why options are refused. The exit code is 2.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// What clap says about flags, or help that was asked for.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// A variable of the environment.
+    #[error("{variable} in the environment: {message}")]
+    Variable {
+        /// Its name.
+        variable: String,
+        /// What clap says.
+        message: String,
+    },
+    /// The file cannot be read.
+    #[error("{}: cannot be read: {error}", .file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Something in the file.
+    #[error("{}:{line}: {problem}", .file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong there.
+        problem: file::Problem,
+    },
+    /// Values that exclude each other.
+    #[error("{}: {message}", .file.display())]
+    Together {
+        /// The file.
+        file: PathBuf,
+        /// What clap says.
+        message: String,
+    },
+}
+
+/// The command line with the environment's variables: what help, manual and completions show.
+#[must_use]
+pub fn command() -> Command {
+    let verbs: Vec<String> =
+        Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let mut all = Cli::command().mut_args(|arg| with_variable(arg, None));
+    for verb in verbs {
+        let of_watch = verb == WATCH;
+        all = all.mut_subcommand(&verb, |command| {
+            let prefix = (!of_watch).then_some(verb.as_str());
+            command.mut_args(|arg| with_variable(arg, prefix))
+        });
+    }
+    all
+}
+
+/// The command line without what is hidden, which completions would offer.
+#[must_use]
+pub fn shown() -> Command {
+    without_hidden(&command()).version(env!("CARGO_PKG_VERSION"))
+}
+
+fn without_hidden(command: &Command) -> Command {
+    let args = command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
+    let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(without_hidden);
+    let shown = Command::new(command.get_name().to_owned()).args(args).subcommands(verbs);
+    match command.get_about() {
+        Some(about) => shown.about(about.clone()),
+        None => shown,
+    }
+}
+
+/// The variable of an option: `HANDSHAKE_MAX_ATTEMPTS` of `watch`, `HANDSHAKE_REPLAY_FORMAT` of any
+/// other command.
+#[must_use]
+pub fn variable(verb: Option<&str>, long: &str) -> String {
+    let words = ["handshake"].into_iter().chain(verb).chain([long]);
+    words.collect::<Vec<_>>().join("_").replace('-', "_").to_uppercase()
+}
+
+fn with_variable(arg: Arg, verb: Option<&str>) -> Arg {
+    match arg.get_long() {
+        Some(long) if is_option(&arg) => {
+            let name = variable(verb, long);
+            // An empty variable says nothing.
+            let is_empty = std::env::var_os(&name).is_some_and(|value| value.is_empty());
+            if is_empty { arg } else { arg.env(name).hide_env_values(true) }
+        }
+        _ => arg,
+    }
+}
+
+/// Does it give something, and not help or the version?
+fn is_option(arg: &Arg) -> bool {
+    let asks = matches!(
+        arg.get_action(),
+        ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
+    );
+    arg.get_long().is_some() && !asks
+}
+
+/// What was asked for, and what is needed to ask again.
+#[derive(Debug)]
+pub struct Asked {
+    /// The command and its options.
+    pub cli: Cli,
+    /// Where the options of `watch` came from.
+    pub sources: Sources,
+}
+
+/// Arguments and environment stay; the file may change.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    arguments: Vec<OsString>,
+    /// The configuration file, if one was named.
+    pub file: Option<PathBuf>,
+    /// Values by option, as they were given.
+    values: Vec<(String, Vec<OsString>)>,
+}
+
+/// What a file says now.
+#[derive(Debug)]
+pub struct Reread {
+    /// The options.
+    pub args: WatchArgs,
+    /// Options that differ from before and take effect now.
+    pub changed: Vec<String>,
+    /// Options that differ from the start and take effect when handshake is started again.
+    pub restart: Vec<String>,
+}
+
+/// Reads arguments, environment and file.
+///
+/// # Errors
+/// If any of them is wrong; also for `--help`, which clap treats as one.
+pub fn parse(arguments: Vec<OsString>) -> Result<Asked, ConfigError> {
+    let parser = parser(&arguments);
+    check_environment(&parser, &arguments)?;
+    let matches = parser.clone().try_get_matches_from(&arguments)?;
+    let Some(options) = options_of_watch(&matches) else {
+        let sources = Sources { arguments, file: None, values: Vec::new() };
+        return Ok(Asked { cli: Cli::from_arg_matches(&matches)?, sources });
+    };
+    let file = options.get_one::<PathBuf>(CONFIG).cloned();
+    let given = match &file {
+        Some(file) => from_file(file, options)?,
+        None => Vec::new(),
+    };
+    let (matches, cli) = with_given(parser, &arguments, given, file.as_deref())?;
+    let values = options_of_watch(&matches).map(values).unwrap_or_default();
+    Ok(Asked { cli, sources: Sources { arguments, file, values } })
+}
+
+impl Sources {
+    /// Reads the file again. Options that cannot change while watching keep what they were.
+    ///
+    /// # Errors
+    /// If it cannot be read or says something wrong; then nothing changes.
+    pub fn reread(&mut self) -> Result<Reread, ConfigError> {
+        let asked = parse(self.arguments.clone())?;
+        let now = asked.sources.values;
+        let differs = |(name, value): &&(String, Vec<OsString>)| {
+            self.values.iter().all(|(known, was)| known != name || was != value)
+        };
+        let names = now.iter().filter(differs).map(|(name, _)| name.clone());
+        let is_reloaded = |name: &String| RELOADED.contains(&name.as_str());
+        let (changed, restart): (Vec<_>, Vec<_>) = names.partition(is_reloaded);
+        for (name, value) in &mut self.values {
+            if let Some((_, new)) = now.iter().find(|(one, _)| one == name && is_reloaded(name)) {
+                value.clone_from(new);
+            }
+        }
+        let args = match asked.cli.command {
+            Some(Verb::Watch(args)) => *args,
+            _ => asked.cli.watch,
+        };
+        Ok(Reread { args, changed, restart })
+    }
+}
+
+/// Checks a file by itself; returns how many options it gives.
+///
+/// # Errors
+/// As [`parse`].
+pub fn check(file: &Path) -> Result<usize, ConfigError> {
+    let entries = file::read(file, &watch())?;
+    check_entries(file, &entries)?;
+    let arguments = ["handshake".into(), WATCH.into()];
+    let given = entries.iter().flat_map(|entry| entry.arguments.clone()).collect();
+    with_given(Cli::command(), &arguments, given, Some(file))?;
+    Ok(entries.len())
+}
+
+/// The definition of `watch`, without the environment.
+fn watch() -> Command {
+    let mut all = Cli::command();
+    all.build();
+    all.find_subcommand(WATCH).cloned().unwrap_or_default()
+}
+
+/// The command line for these arguments: the options of a missing command have no variables if
+/// there is a command, whose own options have them.
+fn parser(arguments: &[OsString]) -> Command {
+    let is_bare = verb(arguments).is_none();
+    let without = |arg: Arg| if is_option(&arg) { arg.env(None::<&str>) } else { arg };
+    if is_bare { command() } else { command().mut_args(without) }
+}
+
+/// The command is the first argument, or there is none: clap refuses options before it.
+fn verb(arguments: &[OsString]) -> Option<&OsString> {
+    arguments.get(1).filter(|first| !first.as_encoded_bytes().starts_with(b"-"))
+}
+
+fn options_of_watch(matches: &ArgMatches) -> Option<&ArgMatches> {
+    match matches.subcommand() {
+        None => Some(matches),
+        Some((WATCH, options)) => Some(options),
+        Some(_) => None,
+    }
+}
+
+/// clap says what is wrong with a value, but not that it came from the environment.
+fn check_environment(parser: &Command, arguments: &[OsString]) -> Result<(), ConfigError> {
+    let verb = verb(arguments).and_then(|verb| verb.to_str());
+    let options = verb.map_or(Some(parser), |verb| parser.find_subcommand(verb));
+    let takes_value = |arg: &&Arg| arg.get_action().takes_values();
+    for arg in options.into_iter().flat_map(Command::get_arguments).filter(takes_value) {
+        let Some((name, value)) =
+            arg.get_env().and_then(|name| Some((name, std::env::var_os(name)?)))
+        else {
+            continue;
+        };
+        let mut argument = OsString::from(format!("--{}=", arg.get_long().unwrap_or_default()));
+        argument.push(value);
+        let words = ["handshake".into()].into_iter().chain(verb.map(OsString::from));
+        if let Some(message) = refusal(words.chain([argument]).collect()) {
+            let variable = name.to_string_lossy().into_owned();
+            return Err(ConfigError::Variable { variable, message });
+        }
+    }
+    Ok(())
+}
+
+/// What clap has against these arguments, by themselves.
+fn refusal(arguments: Vec<OsString>) -> Option<String> {
+    match Cli::command().try_get_matches_from(arguments) {
+        Err(error) if error.kind() != ErrorKind::MissingRequiredArgument => Some(in_a_line(&error)),
+        _ => None,
+    }
+}
+
+/// clap's message without its advice about the command line.
+fn in_a_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let told: Vec<_> = lines
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .map(|line| line.trim_start_matches("error: ").trim_start_matches("tip: "))
+        .collect();
+    told.join("; ").replace("; [", " [")
+}
+
+/// Arguments for what the file says and neither flags nor environment do.
+fn from_file(file: &Path, options: &ArgMatches) -> Result<Vec<OsString>, ConfigError> {
+    let entries = file::read(file, &watch())?;
+    check_entries(file, &entries)?;
+    let is_open = |entry: &&Entry| {
+        let source = options.value_source(&entry.id);
+        matches!(source, None | Some(ValueSource::DefaultValue))
+    };
+    Ok(entries.iter().filter(is_open).flat_map(|entry| entry.arguments.clone()).collect())
+}
+
+fn check_entries(file: &Path, entries: &[Entry]) -> Result<(), ConfigError> {
+    for entry in entries {
+        let words = ["handshake".into(), WATCH.into()].into_iter();
+        if let Some(message) = refusal(words.chain(entry.arguments.clone()).collect()) {
+            let problem = file::Problem::Refused { key: entry.key.clone(), message };
+            return Err(ConfigError::File { file: file.to_owned(), line: entry.line, problem });
+        }
+    }
+    Ok(())
+}
+
+/// Parses again, with the file's arguments before the user's own.
+fn with_given(
+    parser: Command,
+    arguments: &[OsString],
+    given: Vec<OsString>,
+    file: Option<&Path>,
+) -> Result<(ArgMatches, Cli), ConfigError> {
+    let at = 1 + usize::from(verb(arguments).is_some());
+    let (words, own) = arguments.split_at(at.min(arguments.len()));
+    let all = words.iter().cloned().chain(given).chain(own.iter().cloned());
+    let together = |error: clap::Error| match file {
+        Some(file) => ConfigError::Together { file: file.to_owned(), message: in_a_line(&error) },
+        None => error.into(),
+    };
+    let matches = parser.try_get_matches_from(all).map_err(together)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    Ok((matches, cli))
+}
+
+fn values(options: &ArgMatches) -> Vec<(String, Vec<OsString>)> {
+    let watch = watch();
+    let names = watch.get_arguments().filter(|arg| is_option(arg));
+    names
+        .map(|arg| {
+            let raw = options.get_raw(arg.get_id().as_str());
+            let values = raw.into_iter().flatten().map(OsString::from).collect();
+            (arg.get_long().unwrap_or_default().to_owned(), values)
+        })
+        .collect()
+}
+
+impl ConfigError {
+    /// Ends the program: help with 0, everything else with 2.
+    pub fn exit(self) -> ! {
+        match self {
+            Self::Usage(error) => error.exit(),
+            other => {
+                crate::stderr::say(format_args!("handshake: {other}"));
+                std::process::exit(i32::from(crate::exit::USAGE));
+            }
+        }
+    }
+}
