@@ -1,5 +1,6 @@
 //! Wires everything for `handshake watch`: interfaces → loader → engine → outputs.
 
+mod reload;
 mod targets;
 mod view;
 
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::attempt::Nanos;
 use crate::books::Books;
 use crate::cli::{DoctorArgs, HookArg, WatchArgs, WatchFormat, XdpModeArg};
+use crate::config::Sources;
 use crate::doctor;
 use crate::engine::{Engine, Step};
 use crate::exit::{Failure, NOTHING_ATTACHED};
@@ -29,6 +31,7 @@ use crate::snapshot::Summary;
 use crate::stderr::{say, say_lines};
 use crate::stdout::{Output, Reader};
 use crate::tracker::Config;
+use reload::Terminal;
 use targets::Targets;
 use view::View;
 
@@ -49,13 +52,13 @@ const STDOUT: &str = "cannot write to standard output";
 ///
 /// # Errors
 /// With a [`Failure`] that carries the exit code.
-pub fn watch(args: &WatchArgs) -> Result<ExitCode> {
+pub fn watch(args: &WatchArgs, sources: Sources) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let result = runtime.block_on(async {
-        let mut watching = Watching::start(args)?;
+        let mut watching = Watching::start(args, sources)?;
         let result = watching.run().await;
         watching.finish().and(result)
     });
@@ -130,6 +133,8 @@ pub fn verify() -> Result<ExitCode> {
 /// A run of `watch`.
 struct Watching<'a> {
     args: &'a WatchArgs,
+    sources: Sources,
+    terminal: Terminal,
     loader: Loader,
     engine: Engine,
     places: Places,
@@ -150,15 +155,17 @@ struct Watching<'a> {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl<'a> Watching<'a> {
     /// Loads, attaches, and says what it does.
-    fn start(args: &'a WatchArgs) -> Result<Self> {
+    fn start(args: &'a WatchArgs, sources: Sources) -> Result<Self> {
         // First, so that a signal that comes while attaching is not lost.
         let signals = Signals {
             interrupt: signal(SignalKind::interrupt()).context("cannot handle SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
+            hangup: signal(SignalKind::hangup()).context("cannot handle SIGHUP")?,
         };
         let changes = interfaces::watch().map_err(Failure::from)?;
         let (targets, chosen) = Targets::choose(&args.interfaces)?;
@@ -177,6 +184,8 @@ impl<'a> Watching<'a> {
         view.start(&loader, filter, places.now())?;
         Ok(Self {
             args,
+            sources,
+            terminal: Terminal::now(),
             loader,
             engine,
             places,
@@ -206,6 +215,12 @@ impl<'a> Watching<'a> {
             tokio::select! {
                 _ = self.signals.interrupt.recv() => return Ok(()),
                 _ = self.signals.terminate.recv() => return Ok(()),
+                _ = self.signals.hangup.recv() => {
+                    if self.terminal.has_gone() {
+                        return Ok(());
+                    }
+                    self.reload()?;
+                }
                 () = sleep_until(end) => return Ok(()),
                 change = self.changes.next() => {
                     self.on_change(change.map_err(Failure::from)?)?;

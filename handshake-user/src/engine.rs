@@ -130,6 +130,21 @@ impl Engine {
         self.whole = *self.whole.start()..=Clock::now();
     }
 
+    /// What is followed from now on. If that is something else, attempts open now may have lost
+    /// events to either selection, as those did that begin with events already in the rings.
+    pub fn reselect(&mut self, selection: Selection) {
+        if selection != self.selection {
+            self.note_gap();
+            self.selection = selection;
+        }
+    }
+
+    /// What is followed.
+    #[must_use]
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
     /// A hook was detached under us: what is open may have lost evidence there.
     pub fn note_gap(&mut self) {
         self.tracker.note_loss(nanos(Clock::now()));

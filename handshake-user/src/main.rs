@@ -25,10 +25,10 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(asked: Asked) -> Result<ExitCode> {
-    let Asked { cli, sources: _ } = asked;
+    let Asked { cli, sources } = asked;
     match cli.command {
-        None => app::watch(&cli.watch),
-        Some(Command::Watch(args)) => app::watch(&args),
+        None => app::watch(&cli.watch, sources),
+        Some(Command::Watch(args)) => app::watch(&args, sources),
         Some(Command::Replay(args)) => replay_files(&args),
         Some(Command::Doctor(args)) => app::doctor(&args),
         Some(Command::Cleanup) => app::cleanup(),

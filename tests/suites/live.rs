@@ -15,3 +15,5 @@ mod neighbours;
 mod outcomes;
 #[path = "live/refusals.rs"]
 mod refusals;
+#[path = "live/reload.rs"]
+mod reload;

@@ -42,7 +42,8 @@ pub fn run_watching(
     Ok((child.wait()?, shown))
 }
 
-fn open() -> Result<(File, OwnedFd)> {
+/// The two ends of a new terminal: what its user holds, and what programs are given.
+pub fn open() -> Result<(File, OwnedFd)> {
     let (mut master, mut slave) = (-1, -1);
     let size = libc::winsize { ws_row: 40, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the pointers are to two integers and a size, or null where openpty allows it.

@@ -87,6 +87,8 @@ pub struct Report {
     pub attempts: Vec<Value>,
     /// records of `type: "loss"`
     pub losses: Vec<Value>,
+    /// records of `type: "reload"`
+    pub reloads: Vec<Value>,
     /// the last record, if it is of `type: "summary"`
     pub summary: Option<Value>,
     /// lines on stdout that are not JSON
@@ -199,6 +201,7 @@ impl Watcher {
             start: heard.records.first().cloned().unwrap_or_default(),
             attempts: of_type("attempt"),
             losses: of_type("loss"),
+            reloads: of_type("reload"),
             summary: last.cloned(),
             garbage: heard.garbage.clone(),
             stderr: heard.stderr.clone(),

@@ -9,7 +9,8 @@ use crate::attempt::Nanos;
 use crate::engine::Loss;
 use crate::loader::{Attachment, Loader};
 use crate::output::json::{
-    self, FilterRecord, InterfaceRecord, LossRecord, SCHEMA, StartRecord, SummaryRecord, seconds,
+    self, FilterRecord, InterfaceRecord, LossRecord, ReloadRecord, SCHEMA, StartRecord,
+    SummaryRecord, seconds,
 };
 use crate::output::lines::Lines;
 use crate::snapshot::{AttemptView, Summary};
@@ -67,6 +68,21 @@ impl View {
                 filter,
             };
             let _ = self.out.json(&record)?;
+            let _ = self.out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Prints in another format from now on; true if it was another.
+    pub(super) fn change_format(&mut self, format: impl Into<Format>) -> bool {
+        let format = format.into();
+        std::mem::replace(&mut self.format, format) != format
+    }
+
+    /// The configuration was read again.
+    pub(super) fn reloaded(&mut self, record: &ReloadRecord) -> io::Result<()> {
+        if self.format == Format::Json {
+            let _ = self.out.json(record)?;
             let _ = self.out.flush()?;
         }
         Ok(())

@@ -264,6 +264,38 @@ pub struct LossRecord {
     pub count: u64,
 }
 
+/// What can become of a reload: the file changes something, says the same as before, is wrong and
+/// changes nothing, or was never named.
+pub const RELOADS: [&str; 4] = ["applied", "unchanged", "failed", "nothing"];
+
+/// SIGHUP came.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ReloadRecord {
+    /// "reload".
+    #[serde(rename = "type")]
+    #[schemars(extend("const" = "reload"))]
+    pub kind: &'static str,
+    /// Version of the records.
+    #[schemars(extend("const" = SCHEMA))]
+    pub schema: u32,
+    /// Wall-clock time.
+    #[schemars(extend("pattern" = TIME))]
+    pub time: String,
+    /// The configuration file, if one was named.
+    pub file: Option<String>,
+    /// "applied", "unchanged", "failed" (all stays as it was) or "nothing" (no file was named).
+    #[schemars(extend("enum" = RELOADS))]
+    pub result: &'static str,
+    /// What is wrong, with file and line; null unless it failed.
+    pub error: Option<String>,
+    /// Options that have other values from now on.
+    pub changed: Vec<String>,
+    /// Options whose new values only a restart can apply.
+    pub restart: Vec<String>,
+    /// What is asked for from now on.
+    pub filter: FilterRecord,
+}
+
 /// Last record of a live stream.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SummaryRecord<'a> {
@@ -294,6 +326,8 @@ pub enum Record<'a> {
     Attempt(Box<AttemptRecord>),
     /// Events were lost.
     Loss(LossRecord),
+    /// The configuration was read again.
+    Reload(ReloadRecord),
     /// Last line.
     Summary(SummaryRecord<'a>),
     /// All that `doctor --json` prints.

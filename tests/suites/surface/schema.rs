@@ -4,7 +4,8 @@ use handshake_tests::golden::assert_golden;
 use handshake_user::attempt::Attempt;
 use handshake_user::capture::CaptureReader;
 use handshake_user::output::json::{
-    self, FilterRecord, InterfaceRecord, LossRecord, SCHEMA, StartRecord, SummaryRecord,
+    self, FilterRecord, InterfaceRecord, LossRecord, RELOADS, ReloadRecord, SCHEMA, StartRecord,
+    SummaryRecord,
 };
 use handshake_user::snapshot::{AttemptView, Place, Role, Summary};
 use handshake_user::source::replay::Replay;
@@ -263,6 +264,20 @@ fn loss() -> LossRecord {
     LossRecord { kind: "loss", schema: SCHEMA, time, reason: "ring-full", count: 7 }
 }
 
+fn reload() -> ReloadRecord {
+    ReloadRecord {
+        kind: "reload",
+        schema: SCHEMA,
+        time: json::seconds(1_700_000_001_000_000_000),
+        file: Some("handshake.toml".to_owned()),
+        result: RELOADS[2],
+        error: Some("handshake.toml:1: unknown key".to_owned()),
+        changed: vec!["port".to_owned()],
+        restart: Vec::new(),
+        filter: FilterRecord { followed: String::new(), shown: "outcome:refused".to_owned() },
+    }
+}
+
 fn summary(summary: &Summary) -> SummaryRecord<'_> {
     let time = json::seconds(1_700_000_002_000_000_000);
     SummaryRecord { kind: "summary", schema: SCHEMA, time, duration_s: 2.5, summary }
@@ -276,6 +291,7 @@ fn other_live_records_validate() {
     for (record, kind) in [
         (printed(&start()), "start"),
         (printed(&loss()), "loss"),
+        (printed(&reload()), "reload"),
         (printed(&summary(&Summary::default())), "summary"),
         (printed(&summary(&counted)), "summary"),
     ] {
