@@ -1,6 +1,7 @@
 //! Wires everything for `handshake watch`: interfaces → loader → engine → outputs.
 
 mod reload;
+mod signals;
 mod targets;
 mod view;
 
@@ -10,7 +11,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use crate::attempt::Nanos;
@@ -19,7 +19,7 @@ use crate::cli::{DoctorArgs, HookArg, WatchArgs, WatchFormat, XdpModeArg};
 use crate::config::Sources;
 use crate::doctor;
 use crate::engine::{Engine, Step};
-use crate::exit::{Failure, NOTHING_ATTACHED};
+use crate::exit::{Failure, NOTHING_ATTACHED, RUNTIME};
 use crate::interfaces::{self, Change, Interface};
 use crate::loader::{self, HookChoice, Loader, Options, State, XdpModeChoice};
 use crate::output::json::FilterRecord;
@@ -32,6 +32,7 @@ use crate::stderr::{say, say_lines};
 use crate::stdout::{Output, Reader};
 use crate::tracker::Config;
 use reload::Terminal;
+use signals::{Asked, Signals};
 use targets::Targets;
 use view::View;
 
@@ -45,6 +46,9 @@ const BUSY_EVENTS: u64 = 256;
 const CHECK: Duration = Duration::from_secs(2);
 /// How often losses are told.
 const TELL: Duration = Duration::from_secs(1);
+
+/// A reader that takes nothing for so long, after we were asked to stop, takes nothing any more.
+const STALL: Duration = Duration::from_millis(700);
 
 const STDOUT: &str = "cannot write to standard output";
 
@@ -60,7 +64,7 @@ pub fn watch(args: &WatchArgs, sources: Sources) -> Result<ExitCode> {
     let result = runtime.block_on(async {
         let mut watching = Watching::start(args, sources)?;
         let result = watching.run().await;
-        watching.finish().and(result)
+        watching.finish().await.and(result)
     });
     // Everything else fails with a `Failure`.
     result.map_err(on_stdout)?;
@@ -150,23 +154,15 @@ struct Watching<'a> {
     shown: Query,
     printed: u64,
     hidden: u64,
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
+    /// By a signal: then no reader is waited for without end.
+    is_asked_to_stop: bool,
 }
 
 impl<'a> Watching<'a> {
     /// Loads, attaches, and says what it does.
     fn start(args: &'a WatchArgs, sources: Sources) -> Result<Self> {
         // First, so that a signal that comes while attaching is not lost.
-        let signals = Signals {
-            interrupt: signal(SignalKind::interrupt()).context("cannot handle SIGINT")?,
-            terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
-            hangup: signal(SignalKind::hangup()).context("cannot handle SIGHUP")?,
-        };
+        let signals = Signals::hear()?;
         let changes = interfaces::watch().map_err(Failure::from)?;
         let (targets, chosen) = Targets::choose(&args.interfaces)?;
         let mut loader = Loader::load(&options(args)).map_err(Failure::from)?;
@@ -199,6 +195,7 @@ impl<'a> Watching<'a> {
             shown,
             printed: 0,
             hidden: 0,
+            is_asked_to_stop: false,
         })
     }
 
@@ -211,12 +208,13 @@ impl<'a> Watching<'a> {
         let mut next_check = self.started + CHECK;
         let mut next_tell = self.started + TELL;
         loop {
+            // Nothing more is made for a reader that does not read; signals are still heard.
+            let is_congested = self.view.queue().is_congested();
             // Not biased: neither many events nor many changes may keep the others waiting.
             tokio::select! {
-                _ = self.signals.interrupt.recv() => return Ok(()),
-                _ = self.signals.terminate.recv() => return Ok(()),
-                _ = self.signals.hangup.recv() => {
-                    if self.terminal.has_gone() {
+                asked = self.signals.next() => {
+                    if asked == Asked::Stop || self.terminal.has_gone() {
+                        self.is_asked_to_stop = true;
                         return Ok(());
                     }
                     self.reload()?;
@@ -230,10 +228,19 @@ impl<'a> Watching<'a> {
                     next_check = Instant::now() + CHECK;
                 }
                 () = sleep_until(next_tell) => {
-                    self.view.losses(&self.engine.losses(), self.places.now())?;
+                    if is_congested {
+                        self.view.say_stall();
+                    } else {
+                        self.view.losses(&self.engine.losses(), self.places.now())?;
+                    }
                     next_tell = Instant::now() + TELL;
                 }
-                () = sleep_until(next_step) => {
+                () = self.view.queue().news() => {
+                    if self.view.flush()? == Reader::Gone {
+                        return Ok(());
+                    }
+                }
+                () = sleep_until(next_step), if !is_congested => {
                     let step = self.engine.step(&self.loader).map_err(Failure::from)?;
                     if self.show()? == Reader::Gone || self.is_enough() {
                         return Ok(());
@@ -348,14 +355,42 @@ impl<'a> Watching<'a> {
 
     /// Detaches, reports what is open as unfinished, and prints the summary, also when nothing can
     /// be written to stdout any more.
-    fn finish(&mut self) -> Result<()> {
+    async fn finish(&mut self) -> Result<()> {
         self.engine.close();
         self.loader.detach_all();
         self.loader.say_logs();
         self.engine.finish(&self.loader).map_err(Failure::from)?;
         let shown = self.show_end();
+        let handed_over = self.hand_over().await;
         say_lines(crate::output::summary::Text(&self.summary()));
-        shown
+        shown.and(handed_over)
+    }
+
+    /// Waits for the reader of stdout. After a signal, only as long as it reads.
+    async fn hand_over(&mut self) -> Result<()> {
+        let queue = self.view.queue();
+        while !queue.is_done() {
+            let written = queue.written();
+            tokio::select! {
+                () = queue.news() => {}
+                () = self.signals.stop() => {
+                    if std::mem::replace(&mut self.is_asked_to_stop, true) {
+                        break;
+                    }
+                }
+                () = tokio::time::sleep(STALL) => {
+                    if self.is_asked_to_stop && queue.written() == written {
+                        break;
+                    }
+                }
+            }
+        }
+        if !queue.is_done() {
+            let lines = queue.unwritten_lines();
+            let what = "lines could not be written to standard output: nobody reads it";
+            return Err(Failure::new(RUNTIME, format_args!("{lines} {what}")).into());
+        }
+        self.view.flush().map(|_| ()).map_err(Into::into)
     }
 
     fn summary(&self) -> Summary {

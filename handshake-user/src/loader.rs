@@ -25,7 +25,7 @@ mod logs;
 pub mod neighbours;
 mod plan;
 mod privilege;
-mod signals;
+pub(crate) mod signals;
 pub mod trial;
 
 pub use attach::{Attachment, Health, How, Placement, State};

@@ -1,4 +1,7 @@
-//! Standard output: buffered, and a reader that has gone away ends us quietly.
+//! Standard output: buffered, and a reader that has gone away ends us quietly. What writes from a
+//! loop that must not wait does it through `queue`.
+
+pub mod queue;
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 

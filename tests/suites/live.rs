@@ -17,3 +17,5 @@ mod outcomes;
 mod refusals;
 #[path = "live/reload.rs"]
 mod reload;
+#[path = "live/unread.rs"]
+mod unread;

@@ -15,6 +15,7 @@ use crate::output::json::{
 use crate::output::lines::Lines;
 use crate::snapshot::{AttemptView, Summary};
 use crate::stderr::say;
+use crate::stdout::queue::Queue;
 use crate::stdout::{Output, Reader};
 
 /// What goes to stdout.
@@ -28,7 +29,11 @@ pub(super) enum Format {
 /// See the module.
 pub(super) struct View {
     format: Format,
-    out: Output<io::Stdout>,
+    out: Output<Queue>,
+    /// The same, to ask how it goes.
+    queue: Queue,
+    /// It has been said that nobody reads.
+    is_stall_told: bool,
     lines: Lines,
 }
 
@@ -40,9 +45,12 @@ pub(super) fn sentence(attachment: &Attachment) -> String {
 
 impl View {
     pub(super) fn new(format: impl Into<Format>) -> io::Result<Self> {
+        let queue = Queue::stdout()?;
         Ok(Self {
             format: format.into(),
-            out: Output::stdout(),
+            out: Output::new(queue.clone()),
+            queue,
+            is_stall_told: false,
             lines: Lines::new(super::color(), TimeZone::system()),
         })
     }
@@ -120,6 +128,7 @@ impl View {
 
     /// Losses since they were last told.
     pub(super) fn losses(&mut self, losses: &[Loss], now: Nanos) -> io::Result<()> {
+        self.is_stall_told = false;
         for loss in losses {
             self.loss(*loss, now)?;
             let what = "attempts open now are uncertain, their silence is not reported as failure";
@@ -146,6 +155,21 @@ impl View {
             let _ = self.out.json(&record)?;
         }
         self.flush().map(|_| ())
+    }
+
+    /// How it goes with what is printed.
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Says once that nobody reads, until somebody does again.
+    pub(super) fn say_stall(&mut self) {
+        if !std::mem::replace(&mut self.is_stall_told, true) {
+            say(
+                "handshake: nobody reads standard output: waiting; events that find no room meanwhile \
+                 are counted as lost",
+            );
+        }
     }
 
     pub(super) fn flush(&mut self) -> io::Result<Reader> {

@@ -1,18 +1,18 @@
-//! Keeps signals from interrupting the verifier.
+//! Keeps signals from a thread: from the one that waits for the verifier, and from helpers.
 
 use std::mem::MaybeUninit;
 use std::ptr;
 
 /// While this lives, signals to its thread wait (all but SIGKILL and SIGSTOP). Not to be sent to
 /// another thread.
-pub(super) struct SignalsWait {
+pub(crate) struct SignalsWait {
     before: Option<libc::sigset_t>,
     _stays: std::marker::PhantomData<*const ()>,
 }
 
 impl SignalsWait {
     /// Blocks all signals to this thread.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut all = MaybeUninit::uninit();
         let mut before = MaybeUninit::uninit();
         // SAFETY: `sigfillset` initialises `all`; both sets are valid for the call.
