@@ -230,9 +230,18 @@ fn watch() -> Command {
 /// The command line for these arguments: the options of a missing command have no variables if
 /// there is a command, whose own options have them.
 fn parser(arguments: &[OsString]) -> Command {
-    let is_bare = verb(arguments).is_none();
     let without = |arg: Arg| if is_option(&arg) { arg.env(None::<&str>) } else { arg };
-    if is_bare { command() } else { command().mut_args(without) }
+    let short = |arg: Arg| arg.hide_env(true);
+    // The short help has no room for variables.
+    let is_short = arguments.iter().any(|word| word == "-h");
+    match verb(arguments).map(|verb| verb.to_string_lossy()) {
+        None if is_short => command().mut_args(short),
+        None => command(),
+        Some(verb) if is_short && Cli::command().find_subcommand(&*verb).is_some() => {
+            command().mut_args(without).mut_subcommand(verb, |verb| verb.mut_args(short))
+        }
+        Some(_) => command().mut_args(without),
+    }
 }
 
 /// The command is the first argument, or there is none: clap refuses options before it.

@@ -161,7 +161,9 @@ impl Shared {
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         piece.clear();
-        piece.extend(state.waiting.iter().take(PIECE));
+        // The first slice of what is not empty is not empty.
+        let (first, _) = state.waiting.as_slices();
+        piece.extend_from_slice(&first[..first.len().min(PIECE)]);
     }
 
     fn advance(&self, written: usize) {
