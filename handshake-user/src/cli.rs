@@ -237,10 +237,10 @@ pub struct WatchArgs {
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Interface to look at: a name or a glob such as 'eth*'; may be repeated.
+    /// Interface to look at: a name or a glob such as 'eth*'; several with commas, or repeated.
     ///
     /// Without it, the interfaces of the default route.
-    #[arg(short, long = "interface", value_name = "IFACE")]
+    #[arg(short, long = "interface", value_name = "IFACE", value_delimiter = ',')]
     pub interfaces: Vec<String>,
 
     /// Print one JSON object.

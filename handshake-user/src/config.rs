@@ -11,6 +11,7 @@ pub mod template;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
@@ -113,10 +114,18 @@ fn with_variable(arg: Arg, verb: Option<&str>) -> Arg {
             let name = variable(verb, long);
             // An empty variable says nothing.
             let is_empty = std::env::var_os(&name).is_some_and(|value| value.is_empty());
+            let arg = if takes_value(&arg) { arg } else { arg.value_parser(Switch::new()) };
             if is_empty { arg } else { arg.env(name).hide_env_values(true) }
         }
         _ => arg,
     }
+}
+
+/// What a variable says of a flag without a value: yes or no, true or false, on or off, 1 or 0.
+type Switch = BoolishValueParser;
+
+fn takes_value(arg: &Arg) -> bool {
+    arg.get_action().takes_values()
 }
 
 /// Does it give something, and not help or the version?
@@ -261,8 +270,7 @@ fn options_of_watch(matches: &ArgMatches) -> Option<&ArgMatches> {
 fn check_environment(parser: &Command, arguments: &[OsString]) -> Result<(), ConfigError> {
     let verb = verb(arguments).and_then(|verb| verb.to_str());
     let options = verb.map_or(Some(parser), |verb| parser.find_subcommand(verb));
-    let takes_value = |arg: &&Arg| arg.get_action().takes_values();
-    for arg in options.into_iter().flat_map(Command::get_arguments).filter(takes_value) {
+    for arg in options.into_iter().flat_map(Command::get_arguments) {
         let Some((name, value)) =
             arg.get_env().and_then(|name| Some((name, std::env::var_os(name)?)))
         else {
@@ -270,8 +278,17 @@ fn check_environment(parser: &Command, arguments: &[OsString]) -> Result<(), Con
         };
         let mut argument = OsString::from(format!("--{}=", arg.get_long().unwrap_or_default()));
         argument.push(value);
-        let words = ["handshake".into()].into_iter().chain(verb.map(OsString::from));
-        if let Some(message) = refusal(words.chain([argument]).collect()) {
+        let mut words = vec!["handshake".into()];
+        let refusal = if takes_value(arg) {
+            words.extend(verb.map(OsString::from));
+            refusal(Cli::command(), words, [argument])
+        } else {
+            // On the command line it takes no value that could be wrong.
+            let long = arg.get_long().unwrap_or_default().to_owned();
+            let switch = Arg::new("switch").long(long).value_parser(Switch::new());
+            refusal(Command::new("handshake").arg(switch), words, [argument])
+        };
+        if let Some(message) = refusal {
             let variable = name.to_string_lossy().into_owned();
             return Err(ConfigError::Variable { variable, message });
         }
@@ -280,8 +297,12 @@ fn check_environment(parser: &Command, arguments: &[OsString]) -> Result<(), Con
 }
 
 /// What clap has against these arguments, by themselves.
-fn refusal(arguments: Vec<OsString>) -> Option<String> {
-    match Cli::command().try_get_matches_from(arguments) {
+fn refusal(
+    parser: Command,
+    words: Vec<OsString>,
+    given: impl IntoIterator<Item = OsString>,
+) -> Option<String> {
+    match parser.try_get_matches_from(words.into_iter().chain(given)) {
         Err(error) if error.kind() != ErrorKind::MissingRequiredArgument => Some(in_a_line(&error)),
         _ => None,
     }
@@ -311,8 +332,8 @@ fn from_file(file: &Path, options: &ArgMatches) -> Result<Vec<OsString>, ConfigE
 
 fn check_entries(file: &Path, entries: &[Entry]) -> Result<(), ConfigError> {
     for entry in entries {
-        let words = ["handshake".into(), WATCH.into()].into_iter();
-        if let Some(message) = refusal(words.chain(entry.arguments.clone()).collect()) {
+        let words = vec!["handshake".into(), WATCH.into()];
+        if let Some(message) = refusal(Cli::command(), words, entry.arguments.clone()) {
             let problem = file::Problem::Refused { key: entry.key.clone(), message };
             return Err(ConfigError::File { file: file.to_owned(), line: entry.line, problem });
         }

@@ -166,8 +166,10 @@ fn a_wrong_variable_is_named() {
         let long = arg.get_long().expect("a name");
         let words: Vec<&str> = verb.split(' ').collect();
         let value = "\u{1}";
+        let is_switch = !arg.get_action().takes_values();
         let by_flag = run(&[&words[..], &[&format!("--{long}={value}"), "x"]].concat());
-        if by_flag.code != Some(2) || !by_flag.stderr.contains("invalid value") {
+        let is_refused = by_flag.code == Some(2) && by_flag.stderr.contains("invalid value");
+        if !is_refused && !is_switch {
             continue;
         }
         let name = arg.get_env().expect("a variable").to_owned();
@@ -179,6 +181,20 @@ fn a_wrong_variable_is_named() {
         refused += 1;
     }
     assert!(refused > 10, "{refused}");
+}
+
+#[test]
+fn a_variable_says_yes_or_no_of_a_flag_without_a_value() {
+    let doctor = |value: &str| {
+        let said = said(handshake(&["doctor", "-i", "lo"]).env("HANDSHAKE_DOCTOR_JSON", value));
+        said.stdout.starts_with('{')
+    };
+    for value in ["1", "yes", "true", "on"] {
+        assert!(doctor(value), "{value}");
+    }
+    for value in ["", "0", "no", "false", "off"] {
+        assert!(!doctor(value), "{value}");
+    }
 }
 
 #[test]
