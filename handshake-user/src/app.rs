@@ -1,6 +1,7 @@
 //! Wires everything for `handshake watch`: interfaces → loader → engine → outputs.
 
 mod reload;
+mod service;
 mod signals;
 mod targets;
 mod view;
@@ -21,7 +22,7 @@ use crate::doctor;
 use crate::engine::{Engine, Step};
 use crate::exit::{Failure, NOTHING_ATTACHED, RUNTIME};
 use crate::interfaces::{self, Change, Interface};
-use crate::loader::{self, HookChoice, Loader, Options, State, XdpModeChoice};
+use crate::loader::{self, Files, HookChoice, Loader, Options, State, XdpModeChoice};
 use crate::output::json::FilterRecord;
 use crate::output::{self, escape::Escaped};
 use crate::places::Places;
@@ -32,6 +33,7 @@ use crate::stderr::{say, say_lines};
 use crate::stdout::{Output, Reader};
 use crate::tracker::Config;
 use reload::Terminal;
+use service::Service;
 use signals::{Asked, Signals};
 use targets::Targets;
 use view::View;
@@ -149,6 +151,9 @@ struct Watching<'a> {
     /// Indices that were attached again once after somebody detached us.
     fought: HashSet<u32>,
     signals: Signals,
+    service: Service,
+    /// Capabilities have not been given up yet.
+    privileged: bool,
     started: Instant,
     /// Which of the ended attempts are printed.
     shown: Query,
@@ -191,6 +196,8 @@ impl<'a> Watching<'a> {
             changes,
             fought: HashSet::new(),
             signals,
+            service: Service::new(),
+            privileged: true,
             started: Instant::now(),
             shown,
             printed: 0,
@@ -201,6 +208,7 @@ impl<'a> Watching<'a> {
 
     /// Runs until a signal, `--duration`, `--count`, or nobody reads.
     async fn run(&mut self) -> Result<()> {
+        self.service.ready(status(&self.loader, &self.engine));
         let far = Duration::from_secs(u64::from(u32::MAX));
         let asked = self.args.duration.unwrap_or(far);
         let end = self.started.checked_add(asked).unwrap_or(self.started + far);
@@ -217,7 +225,9 @@ impl<'a> Watching<'a> {
                         self.is_asked_to_stop = true;
                         return Ok(());
                     }
+                    self.service.reloading();
                     self.reload()?;
+                    self.service.ready(status(&self.loader, &self.engine));
                 }
                 () = sleep_until(end) => return Ok(()),
                 change = self.changes.next() => {
@@ -242,12 +252,27 @@ impl<'a> Watching<'a> {
                 }
                 () = sleep_until(next_step), if !is_congested => {
                     let step = self.engine.step(&self.loader).map_err(Failure::from)?;
+                    self.service.progressed(|| status(&self.loader, &self.engine));
+                    self.give_up_privileges();
                     if self.show()? == Reader::Gone || self.is_enough() {
                         return Ok(());
                     }
                     next_step = Instant::now() + pause(step);
                 }
             }
+        }
+    }
+
+    /// Goes a step towards giving privileges up: one program a step, because the verifier takes
+    /// tens of milliseconds for each. Whatever needs more (files of others, ports below 1024) must
+    /// have happened before the run begins, and no thread may have been started.
+    fn give_up_privileges(&mut self) {
+        if !self.privileged || self.loader.load_ahead() {
+            return;
+        }
+        self.privileged = false;
+        if let Err(error) = self.loader.shed_privileges(Files::None) {
+            say(format_args!("handshake: keeps capabilities: {error}"));
         }
     }
 
@@ -356,6 +381,7 @@ impl<'a> Watching<'a> {
     /// Detaches, reports what is open as unfinished, and prints the summary, also when nothing can
     /// be written to stdout any more.
     async fn finish(&mut self) -> Result<()> {
+        self.service.stopping();
         self.engine.close();
         self.loader.detach_all();
         self.loader.say_logs();
@@ -406,6 +432,12 @@ impl<'a> Watching<'a> {
         }
         Ok(())
     }
+}
+
+/// One line for the service manager.
+fn status(loader: &Loader, engine: &Engine) -> String {
+    let names = loader.attachments().map(|attachment| attachment.name.as_str());
+    service::status(names, &engine.summary())
 }
 
 /// How long to wait for the next step.

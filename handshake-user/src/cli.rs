@@ -81,7 +81,11 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the manual page: `handshake man | man -l -`.
-    Man,
+    Man {
+        /// Write the page, and one for each command, into this directory instead.
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
     /// Print the JSON Schema of the records that `--format json` prints.
     Schema,
     /// Load every program on this kernel without attaching it.

@@ -25,6 +25,7 @@ mod logs;
 pub mod neighbours;
 mod plan;
 mod privilege;
+mod shed;
 pub(crate) mod signals;
 pub mod trial;
 
@@ -32,6 +33,7 @@ pub use attach::{Attachment, Health, How, Placement, State};
 pub use clsact::ForeignFilter;
 pub use error::{AttachError, LoadError, is_old, kernel_release, locks_memory};
 pub use privilege::{Capabilities, Privilege};
+pub use shed::every_privilege as shed_every_privilege;
 
 use attach::Attached;
 use logs::Logs;
@@ -130,6 +132,18 @@ fn page_size() -> u32 {
     u32::try_from(bytes).unwrap_or(4096)
 }
 
+/// What a process that gives up its privileges still does with files that may be others'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Files {
+    /// Opens none.
+    #[default]
+    None,
+    /// Opens some to read them.
+    Read,
+    /// Makes and renames some.
+    Write,
+}
+
 /// The kernel's counters, summed over CPUs since loading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counters(pub [[u64; COUNTERS]; 3]);
@@ -203,6 +217,10 @@ pub struct Loader {
     ring_memory: u64,
     logs: Option<Logs>,
     options: Options,
+    /// Programs that may be needed and are not loaded ahead yet.
+    to_come: Vec<&'static str>,
+    /// One of them could not be loaded.
+    loads_later: bool,
     ebpf: Ebpf,
 }
 
@@ -229,8 +247,17 @@ impl Loader {
         let rings = store_rings(&mut ebpf, buffers)?;
         let rings = Some(Rings::new(rings));
         let logs = Logs::of(&mut ebpf);
-        let options = options.clone();
-        Ok(Self { attached: Vec::new(), rings, ring_memory, logs, options, ebpf })
+        let to_come = programs_to_come(options);
+        Ok(Self {
+            attached: Vec::new(),
+            rings,
+            ring_memory,
+            logs,
+            options: options.clone(),
+            to_come,
+            loads_later: false,
+            ebpf,
+        })
     }
 
     /// The rings, for the thread that reads them; none the second time.
@@ -249,6 +276,34 @@ impl Loader {
         let attachment = attached.attachment.clone();
         self.attached.push(attached);
         Ok(attachment)
+    }
+
+    /// Loads one of the programs that interfaces to come may need; false when none is left. Then
+    /// attaching takes no capability that loading takes. One that this kernel refuses is tried
+    /// again when it is needed.
+    pub fn load_ahead(&mut self) -> bool {
+        if let Some(name) = self.to_come.pop() {
+            self.loads_later |= attach::program_fd(&mut self.ebpf, name).is_err();
+        }
+        !self.to_come.is_empty()
+    }
+
+    /// Gives up every capability of this thread that is not needed from now on to attach to
+    /// interfaces that come, to read counters, and to detach. There is no way back.
+    ///
+    /// Other threads keep theirs: call it before any is started.
+    ///
+    /// # Errors
+    /// If the kernel refuses; everything works as before then.
+    pub fn shed_privileges(&self, files: Files) -> Result<(), LoadError> {
+        let filters = self.attached.iter().any(Attached::has_filters);
+        let plans =
+            shed::Plans { filters, loading: self.loads_later || !self.to_come.is_empty(), files };
+        let works = || self.counters().is_ok() && attach::may_link(&self.ebpf);
+        shed::to_the_fewest(plans, works).map_err(|error| LoadError::Io {
+            doing: "give up capabilities".to_owned(),
+            source: std::io::Error::other(error),
+        })
     }
 
     /// Detaches from an interface; false if nothing was attached to it. Also right for interfaces
@@ -354,6 +409,13 @@ fn verify_one(ebpf: &mut Ebpf, name: &str) -> Result<Verified, LoadError> {
 /// If the process may not.
 pub fn cleanup() -> Result<Vec<String>, AttachError> {
     attach::cleanup()
+}
+
+/// The programs that attaching to some interface may need.
+fn programs_to_come(options: &Options) -> Vec<&'static str> {
+    let xdp = options.hook != HookChoice::Tc;
+    let is_xdp = |one: &&str| [name::XDP, name::XDP_IP].contains(one);
+    name::PROGRAMS.into_iter().filter(|one| xdp || !is_xdp(one)).collect()
 }
 
 fn load_object(options: &Options) -> Result<Ebpf, LoadError> {

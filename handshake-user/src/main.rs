@@ -1,5 +1,6 @@
 //! The `handshake` program: parses arguments and hands over.
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -41,7 +42,8 @@ fn dispatch(asked: Asked) -> Result<ExitCode> {
             clap_complete::generate(shell, &mut config::shown(), "handshake", &mut script);
             print(&script)
         }
-        Some(Command::Man) => print(&man::page(config::command())?),
+        Some(Command::Man { directory: None }) => print(&man::page(config::command())?),
+        Some(Command::Man { directory: Some(directory) }) => write_pages(&directory),
         Some(Command::Schema) => print(json::schema().as_bytes()),
     }
 }
@@ -50,6 +52,14 @@ fn replay_files(args: &ReplayArgs) -> Result<ExitCode> {
     let color = app::color();
     let fine = replay::run(args, &mut Output::stdout(), color).context(STDOUT)?;
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(RUNTIME) })
+}
+
+fn write_pages(directory: &Path) -> Result<ExitCode> {
+    for (name, page) in man::pages(config::command())? {
+        let file = directory.join(name);
+        fs::write(&file, page).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says whether a configuration file is right.

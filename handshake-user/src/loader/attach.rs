@@ -127,6 +127,11 @@ pub(super) struct Attached {
 }
 
 impl Attached {
+    /// Whether any direction is a filter and not a link.
+    pub(super) fn has_filters(&self) -> bool {
+        [&self.ingress, &self.egress].into_iter().any(|held| matches!(held, Held::Filter(_)))
+    }
+
     pub(super) fn health(&self) -> Health {
         Health {
             index: self.attachment.index,
@@ -298,6 +303,15 @@ pub(super) fn program_fd<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<BorrowedF
         load(program).map_err(failed)?;
     }
     program.fd().map(AsFd::as_fd).map_err(failed)
+}
+
+/// Whether this process may attach by links. Asked for an interface that cannot be: the kernel looks
+/// at capabilities first.
+pub(super) fn may_link(ebpf: &Ebpf) -> bool {
+    const NO_INTERFACE: u32 = i32::MAX as u32;
+    let program = ebpf.program(name::TC_EGRESS).and_then(|program| program.fd().ok());
+    let link = program.map(|fd| Link::create(fd.as_fd(), NO_INTERFACE, Target::TcxEgress));
+    !matches!(link, Some(Err(error)) if error.raw_os_error() == Some(libc::EPERM))
 }
 
 /// Loads a program. A signal makes the verifier give up with EAGAIN, and aya does not try again:

@@ -1,5 +1,5 @@
-//! The manual page: one page for the program and all its commands, made of the same texts as
-//! `--help`.
+//! The manual pages: one for the program and all its commands, and one for each command, made of
+//! the same texts as `--help`.
 
 use std::io;
 
@@ -25,6 +25,40 @@ pub fn page(mut program: Command) -> io::Result<Vec<u8>> {
     }
     page.extend(verbatim("EXAMPLES AND EXIT CODES", &examples));
     man.render_version_section(&mut page)?;
+    Ok(page)
+}
+
+/// File names and texts of all pages: `handshake.1`, `handshake-watch.1`, …
+///
+/// # Errors
+/// Never: they are written to memory.
+pub fn pages(mut program: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
+    program.build();
+    let mut pages = vec![("handshake.1".to_owned(), page(program.clone())?)];
+    for command in shown(&program) {
+        let name = format!("handshake-{}", command.get_name());
+        pages.push((format!("{name}.1"), command_page(&name, command)?));
+    }
+    Ok(pages)
+}
+
+/// The page of one command.
+fn command_page(name: &str, command: &Command) -> io::Result<Vec<u8>> {
+    let examples = command.get_after_help().map(ToString::to_string);
+    // Without them here: they would lose their lines.
+    let command = command.clone().after_help("");
+    let source = format!("handshake {}", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command).title(name).source(source).manual("User Commands");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if let Some(examples) = examples {
+        page.extend(verbatim("EXAMPLES", examples.trim_start_matches("Examples:\n")));
+    }
+    page.extend(b".SH SEE ALSO\n\\fBhandshake\\fR(1)\n");
     Ok(page)
 }
 

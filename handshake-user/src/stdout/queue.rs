@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::loader::signals::SignalsWait;
+use crate::loader::{shed_every_privilege, signals::SignalsWait};
 
 /// Waiting bytes above which the loop shall make no more.
 const CONGESTED: usize = 1 << 20;
@@ -71,6 +71,8 @@ impl Queue {
         let work = move || {
             // They are for the main thread, which may hold them back while the verifier works.
             let _signals = SignalsWait::new();
+            // The file is open. If it does not work, the main thread says so.
+            drop(shed_every_privilege());
             shared.write_all(file);
         };
         std::thread::Builder::new().name("stdout".to_owned()).spawn(work)?;
