@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod package;
 mod run;
 mod setup;
 mod tally;
@@ -48,6 +49,8 @@ enum Verb {
     Verify,
     /// Boot older kernels in QEMU; load, watch, compare frames and clean up there
     VmTest(vm_test::Options),
+    /// Make a Debian package: program, service, manual pages, completions
+    Package(package::Options),
     /// Check the rules of the house that no compiler knows
     Tidy,
     /// Formatting, tidy, clippy, then every test
@@ -74,6 +77,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<()> {
         Verb::Bench(options) => bench::main(&options),
         Verb::Verify => verify::main(),
         Verb::VmTest(options) => vm_test::main(options),
+        Verb::Package(options) => package::main(options),
         Verb::Tidy => tidy::main(),
         Verb::Ci(options) => ci::main(options),
     }

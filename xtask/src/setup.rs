@@ -17,7 +17,7 @@ pub(crate) use toolchain::{Compiler, TARGET};
 /// What to set up beside the BPF toolchain.
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(crate) struct Options {
-    /// Also what the privileged tests call: tcpdump, nft, ip, curl, bpftool, setcap, hping3
+    /// Also what the privileged tests call: tcpdump, nft, ip, curl, bpftool, setcap, systemd, man
     #[arg(long)]
     tests: bool,
     /// Also what `vm-test` needs: QEMU, busybox, cpio
@@ -57,6 +57,11 @@ pub(crate) fn toolchain() -> Result<Toolchain> {
 /// What the privileged tests call, installed first if it is not there.
 pub(crate) fn test_packages() -> Result<()> {
     packages::ensure(packages::TESTS).map(drop)
+}
+
+/// What `package` calls, installed first if it is not there.
+pub(crate) fn package_packages() -> Result<()> {
+    packages::ensure(packages::PACKAGE).map(drop)
 }
 
 /// What `vm-test` needs, installed first if it is not there.

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use suites::Suite;
 
 use crate::{
-    build, setup,
+    build, package, setup,
     tally::Tally,
     tidy, vm_test,
     workspace::{cargo, is_root, output, target_dir},
@@ -84,6 +84,7 @@ fn run_privileged(
     let mut command = cargo_test(program);
     command.args(["--package", "handshake-tests", "--features", "privileged"]);
     command.args(names.iter().flat_map(|name| ["--test", name]));
+    command.env("HANDSHAKE_DEB", package::of(program, false)?);
     tally.run(command.args(["--", "--test-threads=1"]).args(&options.filters))
 }
 

@@ -20,7 +20,13 @@ pub(super) const TESTS: &[Tool] = &[
     ("setcap", "libcap2-bin"),
     ("hping3", "hping3"),
     ("setpriv", "util-linux"),
+    ("systemd-analyze", "systemd"),
+    ("man", "man-db"),
 ];
+
+/// What `package` calls.
+pub(super) const PACKAGE: &[Tool] =
+    &[("dpkg-shlibdeps", "dpkg-dev"), ("strip", "binutils"), ("gzip", "gzip")];
 
 /// What `vm-test` calls, beside what the suites call that it runs in the guests.
 pub(super) const VM: &[Tool] = &[
