@@ -13,6 +13,8 @@ pub mod frame;
 pub mod golden;
 pub mod judge;
 pub mod lab;
+pub mod machine;
+pub mod notify;
 pub mod process;
 pub mod pty;
 pub mod random;

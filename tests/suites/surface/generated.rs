@@ -83,3 +83,34 @@ fn the_manual_page_has_every_flag_command_and_exit_code() {
         assert!(page.contains(words), "{words}");
     }
 }
+
+#[test]
+fn every_command_has_a_page_with_its_flags_and_examples() {
+    let dir = std::env::temp_dir().join(format!("handshake-man-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    assert_eq!(generated(&["man", "--directory", &dir.to_string_lossy()]), "");
+    let page = |name: &str| {
+        let file = dir.join(format!("{name}.1"));
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    assert_eq!(page("handshake"), generated(&["man"]));
+    let (flags, commands) = vocabulary();
+    for (command, flag) in flags.iter().filter(|(command, _)| command != "handshake") {
+        let dashed = format!("\\-\\-{}", flag.replace('-', "\\-"));
+        assert!(page(&format!("handshake-{command}")).contains(&dashed), "{command} {flag}");
+    }
+    for command in commands.iter().filter(|&command| command != "help") {
+        let page = page(&format!("handshake-{command}"));
+        assert!(page.contains(&format!(".TH handshake-{command} 1 ")), "{page}");
+        assert!(page.contains(".SH SEE ALSO"), "{page}");
+    }
+    assert!(page("handshake-watch").contains("\n\\&  handshake watch"), "its examples");
+    std::fs::remove_dir_all(&dir).expect("it goes");
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_named() {
+    let said = run(&["man", "--directory", "/nonexistent"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.stderr.contains("cannot write /nonexistent/handshake.1"), "{}", said.stderr);
+}
