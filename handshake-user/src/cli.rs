@@ -82,7 +82,7 @@ pub enum Command {
     },
     /// Print the manual page: `handshake man | man -l -`.
     Man {
-        /// Write the page, and one for each command, into this directory instead.
+        /// Write all pages, one a command, here instead.
         #[arg(long, value_name = "DIR")]
         directory: Option<PathBuf>,
     },
