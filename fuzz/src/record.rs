@@ -42,6 +42,7 @@ pub fn encode(event: &Event) -> Vec<u8> {
     bytes.extend([event.kind, event.hook, event.ttl, event.ip_version]);
     bytes.extend([event.icmp_type, event.icmp_code, event.vlan_count, event.extra_len]);
     bytes.extend(event.extra);
-    bytes.extend(event.reserved.to_ne_bytes());
+    bytes.extend([event.sample_shift, event.flags]);
+    bytes.extend(event.reserved);
     bytes
 }

@@ -11,6 +11,10 @@ pub mod name {
     pub const TABLE: &str = "HS_TABLE";
     /// Per-CPU counters, one row a hook.
     pub const COUNTERS: &str = "HS_COUNTERS";
+    /// One value of [`super::state::WORDS`] words that both sides change.
+    pub const STATE: &str = "HS_STATE";
+    /// Global: [`crate::sample::fill_shift`] of the rings' size; 63 never samples.
+    pub const FILL_SHIFT: &str = "HS_FILL_SHIFT";
     /// Global: buckets in the table, minus 1.
     pub const TABLE_MASK: &str = "HS_TABLE_MASK";
     /// Global: [`crate::flow::Keys::low`].
@@ -34,6 +38,17 @@ pub mod name {
     /// All programs.
     pub const PROGRAMS: [&str; 6] =
         [XDP, XDP_IP, TC_INGRESS, TC_INGRESS_IP, TC_EGRESS, TC_EGRESS_IP];
+}
+
+/// The words of [`name::STATE`].
+pub mod state {
+    /// The [`crate::sample::Shift`] in force. Programs raise it, user space lowers it.
+    pub const SAMPLE_SHIFT: usize = 0;
+    /// 1 while the reader of the rings sleeps without a timer to speak of: the program that makes the
+    /// next event takes it away and wakes the reader.
+    pub const ASLEEP: usize = 1;
+    /// How many.
+    pub const WORDS: usize = 2;
 }
 
 /// Most CPUs we can follow: slots of the array of rings (8 bytes each).
@@ -77,13 +92,13 @@ impl Hook {
 
 /// The counters of one hook on one CPU. Each packet seen adds one to exactly one of the packet
 /// classes (everything before [`Counter::EventsLost`]), so packets seen are their sum and events
-/// offered are the sum of the first five.
+/// offered are the sum of the first five: delivered, lost and sampled out together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Counter {
-    /// SYN: an event.
+    /// SYN: an event, unless its flow is sampled out.
     Syn,
-    /// SYN-ACK: an event.
+    /// SYN-ACK: an event, unless its flow is sampled out.
     SynAck,
     /// ACK, data or FIN of a pending attempt: an event.
     Ack,
@@ -117,6 +132,9 @@ pub enum Counter {
     EventsLost,
     /// Events that found no ring for their CPU.
     EventsNoRing,
+    /// SYNs and SYN-ACKs that made no event because their flow is outside the sample
+    /// ([`crate::sample`]).
+    SampledOut,
     /// Filter entries evicted that had evidence from one side.
     EvictedOneSided,
     /// Filter entries evicted that had evidence from both sides.
@@ -128,7 +146,7 @@ pub enum Counter {
 }
 
 /// Counters of a hook.
-pub const COUNTERS: usize = 22;
+pub const COUNTERS: usize = 23;
 /// The first counters are packet classes.
 pub const PACKET_CLASSES: usize = Counter::EventsLost as usize;
 /// The first packet classes make events.
@@ -157,6 +175,7 @@ impl Counter {
         Self::BadTcp,
         Self::EventsLost,
         Self::EventsNoRing,
+        Self::SampledOut,
         Self::EvictedOneSided,
         Self::EvictedTwoSided,
         Self::Contended,
@@ -191,6 +210,7 @@ impl Counter {
             Self::BadTcp => "bad-tcp",
             Self::EventsLost => "ring-full",
             Self::EventsNoRing => "no-ring",
+            Self::SampledOut => "sampled-out",
             Self::EvictedOneSided => "evicted-one-sided",
             Self::EvictedTwoSided => "evicted-two-sided",
             Self::Contended => "contended",

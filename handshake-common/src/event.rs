@@ -5,6 +5,7 @@
 
 use crate::abi::Hook;
 use crate::packet::{Frame, IcmpError, Located, Segment, addresses};
+use crate::sample::MAX_SHIFT;
 
 /// What kind of packet an event reports.
 pub mod kind {
@@ -73,8 +74,13 @@ pub struct Event {
     /// TCP options of a SYN or SYN-ACK as they stood in the frame; for an ICMP error the 16 bytes
     /// of its sender's address.
     pub extra: [u8; 40],
+    /// 1 in 2^this of the flows of this event's kind made one ([`crate::sample`]); 0 if its flow was
+    /// pending or nothing was left out. An attempt has the rate of its first event.
+    pub sample_shift: u8,
     /// Zero.
-    pub reserved: u32,
+    pub flags: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
 }
 
 const _: () = assert!(size_of::<Event>() == EVENT_LEN && align_of::<Event>() == 8);
@@ -112,7 +118,9 @@ impl Event {
         vlan_count: 0,
         extra_len: 0,
         extra: [0; 40],
-        reserved: 0,
+        sample_shift: 0,
+        flags: 0,
+        reserved: [0; 2],
     };
 
     /// Fills in a segment of `kind`; options are copied for SYN and SYN-ACK.
@@ -227,12 +235,16 @@ impl Event {
             vlan_count: bytes[74],
             extra_len: bytes[75],
             extra,
-            reserved: u32_at(116),
+            sample_shift: bytes[116],
+            flags: bytes[117],
+            reserved: [bytes[118], bytes[119]],
         };
         let known = (kind::SYN..=kind::ICMP).contains(&event.kind)
             && Hook::from_index(event.hook).is_some()
             && matches!(event.ip_version, 4 | 6)
-            && usize::from(event.extra_len) <= event.extra.len();
+            && usize::from(event.extra_len) <= event.extra.len()
+            && event.sample_shift <= MAX_SHIFT
+            && (event.flags, event.reserved) == (0, [0; 2]);
         if known { Ok(event) } else { Err(DecodeError::Value) }
     }
 }

@@ -21,6 +21,9 @@ use crate::packet::tcp::{Flags, Header};
 
 /// Entries of a bucket: 4 × 16 bytes are one cache line.
 pub const WAYS: usize = 4;
+/// Most buckets of a table: so many low bits of a fingerprint choose one. The bits between them and
+/// the tag are left to [`crate::sample`].
+pub const MAX_BUCKETS: u32 = 1 << 20;
 /// Segments forwarded for one entry without its attempt ending, before it is given up.
 pub const BUDGET: u8 = 255;
 /// "In window of" of docs/semantics.md, conventions.
@@ -159,10 +162,17 @@ fn in_window(value: u32, start: u32) -> bool {
     value.wrapping_sub(start) < WINDOW
 }
 
+/// Is there an entry with this head?
+#[inline(always)]
+#[must_use]
+pub fn is_occupied(head: u64) -> bool {
+    head & flag::OCCUPIED != 0
+}
+
 /// Is this the entry of `fingerprint`?
 #[inline(always)]
 fn matches(head: u64, fingerprint: u64) -> bool {
-    head & flag::OCCUPIED != 0 && (head ^ fingerprint) >> TAG_SHIFT == 0
+    is_occupied(head) && (head ^ fingerprint) >> TAG_SHIFT == 0
 }
 
 #[inline(always)]

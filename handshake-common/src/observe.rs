@@ -12,22 +12,40 @@ use crate::flow::Keys;
 use crate::packet::ethernet::Link;
 use crate::packet::{Frame, IcmpError, Parsed, Segment, parse, tunnel};
 use crate::quick::{self, Quick};
+use crate::sample::{self, Shift};
 
 /// What an event reports.
 #[derive(Debug, Clone, Copy)]
 pub enum What<'a> {
-    /// A segment and its [`kind`].
-    Segment(u8, &'a Segment),
+    /// A segment, its [`kind`], and the [`Shift`] at which its flow was let in.
+    Segment {
+        /// One of [`kind`].
+        kind: u8,
+        /// For [`Event::sample_shift`].
+        sample_shift: Shift,
+        /// The segment.
+        segment: &'a Segment,
+    },
     /// An ICMP error.
     IcmpError(&'a IcmpError),
 }
 
 impl What<'_> {
+    /// Can this event be the first of an attempt?
+    #[inline(always)]
+    #[must_use]
+    pub fn can_begin(&self) -> bool {
+        matches!(self, Self::Segment { kind: kind::SYN | kind::SYN_ACK, .. })
+    }
+
     /// Writes it into an event.
     #[inline(always)]
     pub fn fill<F: Frame>(self, event: &mut Event, frame: &F) {
         match self {
-            Self::Segment(kind, segment) => event.fill_segment(frame, kind, segment),
+            Self::Segment { kind, sample_shift, segment } => {
+                event.fill_segment(frame, kind, segment);
+                event.sample_shift = sample_shift;
+            }
             Self::IcmpError(error) => event.fill_icmp(frame, error),
         }
     }
@@ -47,6 +65,11 @@ pub trait Sink<F: Frame> {
     fn bucket(&mut self, fingerprint: u64) -> Option<Self::Bucket<'_>>;
     /// The time of this frame in nanoseconds.
     fn now_ns(&self) -> u64;
+    /// The sampling in force. Read before the time, so that an event's time is not before that of
+    /// the shift it has.
+    fn sample_shift(&self) -> Shift {
+        0
+    }
     /// Adds one to a counter.
     fn count(&mut self, counter: Counter);
     /// Takes an event.
@@ -84,9 +107,13 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
     let lower = segment.flow.from_lower();
     let tcp = &segment.tcp;
     let payload = segment.payload_len;
-    let (counter, kind, time) = match class {
+    let (counter, kind, sample_shift, time) = match class {
         Class::Ignored => return Counter::Ignored,
         Class::Syn | Class::SynAck => {
+            let Some(shift) = let_in(fingerprint, sink) else {
+                sink.count(Counter::SampledOut);
+                return if class == Class::Syn { Counter::Syn } else { Counter::SynAck };
+            };
             let now = sink.now_ns();
             let Some(mut bucket) = sink.bucket(fingerprint) else { return Counter::Ignored };
             let (effect, counter, kind) = if class == Class::Syn {
@@ -100,7 +127,7 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
             if let Some(counter) = Counter::of_table(effect) {
                 sink.count(counter);
             }
-            (counter, kind, now)
+            (counter, kind, shift, now)
         }
         Class::Rst | Class::Ack => {
             let Some(mut bucket) = sink.bucket(fingerprint) else { return Counter::Ignored };
@@ -113,11 +140,25 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
             if pending == Pending::Spent {
                 sink.count(Counter::Spent);
             }
-            (counter, if class == Class::Rst { kind::RST } else { kind::ACK }, sink.now_ns())
+            (counter, if class == Class::Rst { kind::RST } else { kind::ACK }, 0, sink.now_ns())
         }
     };
-    sink.emit(frame, time, What::Segment(kind, segment));
+    sink.emit(frame, time, What::Segment { kind, sample_shift, segment });
     counter
+}
+
+/// The shift at which a SYN or SYN-ACK makes an event: 0 if its flow is pending, so that whatever was
+/// begun stays whole; `None` if it is outside the sample.
+#[inline(always)]
+fn let_in<F: Frame, S: Sink<F>>(fingerprint: u64, sink: &mut S) -> Option<Shift> {
+    let shift = sink.sample_shift();
+    if shift == 0 {
+        return Some(0);
+    }
+    if sink.bucket(fingerprint).is_some_and(|b| filter::is_pending(&b, fingerprint)) {
+        return Some(0);
+    }
+    if sample::has(fingerprint, shift) { Some(shift) } else { None }
 }
 
 #[inline(always)]

@@ -3,14 +3,16 @@
 use core::mem::MaybeUninit;
 use core::ptr;
 
-use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::helpers::generated::bpf_ringbuf_query;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use handshake_common::abi::{Counter, Hook};
 use handshake_common::event::Event;
 use handshake_common::observe::What;
+use handshake_common::sample;
 
 use crate::context::{Context, Packet};
-use crate::maps::{HS_COUNTERS, HS_RINGS};
+use crate::maps::{HS_COUNTERS, HS_RINGS, fill_shift, must_wake, raise_sample_shift};
 
 /// Boot time: it goes on while the machine sleeps. About 30 ns, so only for certain events.
 #[inline(always)]
@@ -29,7 +31,7 @@ pub(crate) fn count(hook: Hook, counter: Counter) {
     }
 }
 
-/// Writes one event into this CPU's ring, without waking anybody: the reader has a timer.
+/// Writes one event into this CPU's ring, without waking anybody as long as the reader has a timer.
 #[inline(always)]
 pub(crate) fn emit<C: Context>(packet: &Packet<C>, hook: Hook, time_ns: u64, what: What<'_>) {
     // SAFETY: a helper without arguments.
@@ -40,6 +42,9 @@ pub(crate) fn emit<C: Context>(packet: &Packet<C>, hook: Hook, time_ns: u64, wha
         count(hook, Counter::EventsNoRing);
         return;
     };
+    if what.can_begin() {
+        watch_fill(ring);
+    }
     let Some(mut slot) = ring.reserve(0) else {
         count(hook, Counter::EventsLost);
         return;
@@ -52,7 +57,20 @@ pub(crate) fn emit<C: Context>(packet: &Packet<C>, hook: Hook, time_ns: u64, wha
     if let Some(id) = packet.0.stripped_vlan() {
         event.prepend_vlan(id);
     }
-    slot.submit(u64::from(BPF_RB_NO_WAKEUP));
+    let wake = if must_wake() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    slot.submit(u64::from(wake));
+}
+
+/// Asks how full this CPU's ring is, and has fewer flows let in if it fills.
+#[inline(always)]
+fn watch_fill<T>(ring: &T) {
+    let ring = ptr::from_ref(ring).cast_mut().cast();
+    // SAFETY: a ring buffer, which the array of rings keeps while the program runs.
+    let used = unsafe { bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA)) };
+    let wanted = sample::wanted(used >> (fill_shift() & 63));
+    if wanted > 0 {
+        raise_sample_shift(wanted);
+    }
 }
 
 /// An event of zeroes in a slot of the ring.

@@ -7,14 +7,16 @@ use core::ptr;
 
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
-use handshake_common::abi::{COUNTERS, DEFAULT_BUCKETS, MAX_CPUS};
+use handshake_common::abi::{COUNTERS, DEFAULT_BUCKETS, MAX_CPUS, state};
 use handshake_common::event::Event;
 use handshake_common::filter::{Bucket, WAYS};
 use handshake_common::flow::Keys;
+use handshake_common::sample::Shift;
 
 use crate::context::widen;
 
-/// Makes the kernel put the values on page boundaries, so that a bucket is one cache line.
+/// Makes the kernel put the values on page boundaries, so that a bucket is one cache line, and lets
+/// user space map them.
 const BPF_F_MMAPABLE: usize = 1 << 10;
 
 /// One ring a CPU, made and stored by user space (its size is a flag). A full ring costs the
@@ -33,6 +35,13 @@ pub(crate) static HS_TABLE: Array<[u64; 2 * WAYS], { DEFAULT_BUCKETS as usize },
 #[btf_map]
 pub(crate) static HS_COUNTERS: PerCpuArray<[u64; COUNTERS], 3> = PerCpuArray::new();
 
+/// What both sides tell each other while running (`handshake_common::abi::state`), for all CPUs.
+#[btf_map]
+static HS_STATE: Array<[u64; state::WORDS], 1, BPF_F_MMAPABLE> = Array::new();
+
+/// 63 until user space says how large the rings are: no ring then ever is an eighth full.
+#[unsafe(no_mangle)]
+static HS_FILL_SHIFT: u32 = 63;
 #[unsafe(no_mangle)]
 static HS_TABLE_MASK: u32 = DEFAULT_BUCKETS - 1;
 #[unsafe(no_mangle)]
@@ -45,6 +54,54 @@ static HS_KEY_HIGH: u64 = 0;
 pub(crate) fn table_mask() -> u32 {
     // SAFETY: a valid static; volatile, because user space overwrites it before loading.
     unsafe { ptr::read_volatile(&HS_TABLE_MASK) }
+}
+
+/// Bytes in a ring, shifted right by this, are eighths of it.
+#[inline(always)]
+pub(crate) fn fill_shift() -> u32 {
+    // SAFETY: a valid static; volatile, because user space overwrites it before loading.
+    unsafe { ptr::read_volatile(&HS_FILL_SHIFT) }
+}
+
+/// A word of `HS_STATE` (an index below `state::WORDS`).
+#[inline(always)]
+fn state_word(index: usize) -> Option<*mut u64> {
+    let words = HS_STATE.get_ptr_mut(0)?;
+    // SAFETY: the callers pass an index of the array.
+    Some(unsafe { words.cast::<u64>().add(index) })
+}
+
+/// The sampling in force.
+#[inline(always)]
+pub(crate) fn sample_shift() -> Shift {
+    match state_word(state::SAMPLE_SHIFT) {
+        // SAFETY: the word lives as long as the program; others may write it meanwhile.
+        Some(word) => unsafe { ptr::read_volatile(word) as Shift },
+        None => 0,
+    }
+}
+
+/// Raises the sampling to `wanted`, if it is lower. Should another CPU change it at the same moment,
+/// the next SYN asks again.
+#[inline(always)]
+pub(crate) fn raise_sample_shift(wanted: Shift) {
+    let Some(word) = state_word(state::SAMPLE_SHIFT) else { return };
+    // SAFETY: as above.
+    let found = unsafe { ptr::read_volatile(word) };
+    if found < u64::from(wanted) {
+        swap(word, found, u64::from(wanted));
+    }
+}
+
+/// Does the reader sleep, and is it this CPU that must wake it? Of many CPUs one is told so, once a
+/// sleep.
+#[inline(always)]
+pub(crate) fn must_wake() -> bool {
+    match state_word(state::ASLEEP) {
+        // SAFETY: as above.
+        Some(word) => unsafe { ptr::read_volatile(word) != 0 && swap(word, 1, 0) },
+        None => false,
+    }
 }
 
 /// The secret keys of this run.

@@ -3,10 +3,11 @@
 use handshake_common::abi::{Counter, Hook};
 use handshake_common::observe::{self, Sink, What};
 use handshake_common::packet::ethernet::Link;
+use handshake_common::sample::Shift;
 
 use crate::context::{Context, Packet};
 use crate::emit::{count, emit, now_ns};
-use crate::maps::{KernelBucket, keys};
+use crate::maps::{self, KernelBucket, keys};
 
 /// Looks at one packet. Adds one to exactly one packet class.
 #[inline(always)]
@@ -27,6 +28,11 @@ impl<C: Context> Sink<Packet<C>> for AtHook {
     #[inline(always)]
     fn now_ns(&self) -> u64 {
         now_ns()
+    }
+
+    #[inline(always)]
+    fn sample_shift(&self) -> Shift {
+        maps::sample_shift()
     }
 
     #[inline(always)]

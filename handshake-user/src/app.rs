@@ -1,5 +1,6 @@
 //! Wires everything for `handshake watch`: interfaces → loader → engine → outputs.
 
+mod pace;
 mod reload;
 mod service;
 mod signals;
@@ -17,9 +18,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::attempt::Nanos;
 use crate::books::Books;
 use crate::cli::{DoctorArgs, HookArg, WatchArgs, WatchFormat, XdpModeArg};
+use crate::clock::Clock;
 use crate::config::Sources;
 use crate::doctor;
-use crate::engine::{Engine, Step};
+use crate::engine::Engine;
 use crate::exit::{Failure, NOTHING_ATTACHED, RUNTIME};
 use crate::interfaces::{self, Change, Interface};
 use crate::loader::{self, Files, HookChoice, Loader, Options, State, XdpModeChoice};
@@ -32,18 +34,13 @@ use crate::snapshot::Summary;
 use crate::stderr::{say, say_lines};
 use crate::stdout::{Output, Reader};
 use crate::tracker::Config;
+use pace::Pace;
 use reload::Terminal;
 use service::Service;
 use signals::{Asked, Signals};
 use targets::Targets;
 use view::View;
 
-/// How often the rings are read when little happens: bounds how late an attempt is shown.
-const IDLE: Duration = Duration::from_millis(20);
-/// How often when a step found many events.
-const BUSY: Duration = Duration::from_millis(1);
-/// Events in a step that make it busy.
-const BUSY_EVENTS: u64 = 256;
 /// How often attachments are checked and the clock is read again.
 const CHECK: Duration = Duration::from_secs(2);
 /// How often losses are told.
@@ -145,6 +142,7 @@ struct Watching<'a> {
     engine: Engine,
     places: Places,
     books: Books,
+    pace: Pace,
     view: View,
     targets: Targets,
     changes: interfaces::Watch,
@@ -172,10 +170,19 @@ impl<'a> Watching<'a> {
         let (targets, chosen) = Targets::choose(&args.interfaces)?;
         let mut loader = Loader::load(&options(args)).map_err(Failure::from)?;
         let rings = loader.take_rings().context("the rings are taken")?;
+        if args.self_cost
+            && let Err(error) = loader.measure_runs()
+        {
+            let wanted = "needs CAP_SYS_ADMIN; other costs are shown all the same";
+            say(format_args!(
+                "handshake: cannot measure the programs' run time ({error}): {wanted}"
+            ));
+        }
         attach_all(&mut loader, &chosen)?;
         let (selection, shown) = Selection::new(&args.ports, &args.nets, &args.filters);
         say_filter(selection.query(), &shown);
         let filter = filter_record(selection.query(), &shown);
+        let pace = Pace::new(rings.bells()?).context("cannot wait for the rings")?;
         let engine = Engine::new(rings, config(args), selection);
         let mut view = View::new(args.format)?;
         let mut places = Places::new();
@@ -191,6 +198,7 @@ impl<'a> Watching<'a> {
             engine,
             places,
             books: Books::new(),
+            pace,
             view,
             targets,
             changes,
@@ -241,7 +249,7 @@ impl<'a> Watching<'a> {
                     if is_congested {
                         self.view.say_stall();
                     } else {
-                        self.view.losses(&self.engine.losses(), self.places.now())?;
+                        self.tell()?;
                     }
                     next_tell = Instant::now() + TELL;
                 }
@@ -250,6 +258,10 @@ impl<'a> Watching<'a> {
                         return Ok(());
                     }
                 }
+                rung = self.pace.rung() => {
+                    rung.context("cannot wait for the rings")?;
+                    next_step = Instant::now();
+                }
                 () = sleep_until(next_step), if !is_congested => {
                     let step = self.engine.step(&self.loader).map_err(Failure::from)?;
                     self.service.progressed(|| status(&self.loader, &self.engine));
@@ -257,7 +269,8 @@ impl<'a> Watching<'a> {
                     if self.show()? == Reader::Gone || self.is_enough() {
                         return Ok(());
                     }
-                    next_step = Instant::now() + pause(step);
+                    let asleep = self.loader.asleep_word();
+                    next_step = Instant::now() + self.pace.after(step, asleep, Clock::now());
                 }
             }
         }
@@ -420,13 +433,21 @@ impl<'a> Watching<'a> {
     }
 
     fn summary(&self) -> Summary {
-        Summary { hidden: self.hidden, ..self.engine.summary() }
+        Summary { hidden: self.hidden, ..self.engine.summary(&self.loader) }
+    }
+
+    /// Says what was lost or left out since it was last told.
+    fn tell(&mut self) -> Result<()> {
+        let (change, count) = self.engine.sampling();
+        self.view.sampling(change, count, self.places.now())?;
+        self.view.losses(&self.engine.losses(), self.places.now())?;
+        Ok(())
     }
 
     /// What is left to be said on stdout.
     fn show_end(&mut self) -> Result<()> {
         let reader = self.show()?;
-        self.view.losses(&self.engine.losses(), self.places.now())?;
+        self.tell()?;
         if reader == Reader::Present {
             self.view.summary(&self.summary(), self.started.elapsed(), self.places.now())?;
         }
@@ -437,18 +458,7 @@ impl<'a> Watching<'a> {
 /// One line for the service manager.
 fn status(loader: &Loader, engine: &Engine) -> String {
     let names = loader.attachments().map(|attachment| attachment.name.as_str());
-    service::status(names, &engine.summary())
-}
-
-/// How long to wait for the next step.
-fn pause(step: Step) -> Duration {
-    if !step.emptied || step.more_due {
-        Duration::ZERO
-    } else if step.delivered >= BUSY_EVENTS {
-        BUSY
-    } else {
-        IDLE
-    }
+    service::status(names, &engine.summary(loader))
 }
 
 /// Attaches to every interface chosen; one that refuses is said, none at all is a failure.

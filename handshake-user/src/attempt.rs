@@ -266,6 +266,8 @@ pub struct Attempt {
     pub isn_repeat: bool,
     /// Events were lost while it was open: counts are lower bounds.
     pub uncertain: bool,
+    /// It stands for 2^this attempts, of which only it was followed ([`handshake_common::sample`]).
+    pub sample_shift: u8,
     /// VLAN ids of the first packet, outermost first.
     pub vlan: [u16; 2],
     /// How many of them.

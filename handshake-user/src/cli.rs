@@ -232,6 +232,13 @@ pub struct WatchArgs {
           value_parser = clap::value_parser!(u32).range(1..=1 << 28))]
     pub ring_bytes: u32,
 
+    /// Measure how often handshake's programs run and how long, for the summary.
+    ///
+    /// The kernel then reads its clock twice a packet, for every eBPF program of the machine. What
+    /// else handshake costs is always in the summary. Needs CAP_SYS_ADMIN.
+    #[arg(long)]
+    pub self_cost: bool,
+
     /// Attempts that the kernel remembers as pending, rounded up to a power of two.
     #[arg(long, value_name = "N", default_value_t = 16_384,
           value_parser = clap::value_parser!(u32).range(4..=1 << 22))]

@@ -10,13 +10,15 @@ use handshake_common::packet::tunnel::Layers;
 use crate::attempt::{Attempt, Nanos, Observation, SourceId};
 use crate::clock::Clock;
 use crate::evidence::{Evidence, Seen, Segments, Sighting};
-use crate::loader::{Counters, LoadError, Loader};
-use crate::merge::Merge;
+use crate::loader::{Counters, LoadError, Loader, ProgramStats};
+use crate::merge::{LATENESS_NS, Merge};
 use crate::metrics::Metrics;
+use crate::sampling::{Change, Sampling, one_in};
 use crate::selection::Selection;
-use crate::snapshot::{EventCounts, Summary};
+use crate::snapshot::{EventCounts, ProgramCost, SelfCost, Summary};
 use crate::source::ring::Rings;
 use crate::tracker::{Config, Tracker};
+use crate::usage::Usage;
 
 /// Events read in one step: bounds the time until the caller is asked again.
 const STEP_EVENTS: usize = 16_384;
@@ -39,6 +41,11 @@ pub struct Step {
     pub emptied: bool,
     /// More attempts have timed out than one step ends: there is more to do at once.
     pub more_due: bool,
+    /// Nothing waits to be sorted, and all flows are followed: until the next event, there is nothing
+    /// to do before [`Step::due_ns`].
+    pub idle: bool,
+    /// Boot time at which an open attempt may have timed out; none if none is open.
+    pub due_ns: Option<u64>,
 }
 
 /// Interfaces and hooks, numbered as the tracker knows them.
@@ -77,6 +84,7 @@ pub struct Engine {
     counters: Counters,
     /// What has been told of losses.
     told: Counters,
+    sampling: Sampling,
     batch: Vec<Sighting>,
     ordered: Vec<Sighting>,
     /// Only if somebody asked for it.
@@ -101,6 +109,7 @@ impl Engine {
             events: EventCounts::default(),
             counters: none,
             told: none,
+            sampling: Sampling::default(),
             batch: Vec::new(),
             ordered: Vec::new(),
             evidence: None,
@@ -177,13 +186,30 @@ impl Engine {
         }
         self.batch.clear();
         let drained = self.rings.drain(STEP_EVENTS, &mut self.batch);
+        self.sample(loader);
         self.events.delivered += drained.delivered;
         self.events.undecodable += drained.undecodable;
         self.merge.push(self.batch.drain(..));
         self.merge.release(now_ns, drained.horizon_ns, &mut self.ordered);
         self.track();
         let more_due = self.tracker.expire(nanos(self.merge.watermark_ns()));
-        Ok(Step { delivered: drained.delivered, emptied: drained.emptied, more_due })
+        let delivered = drained.delivered;
+        let idle = delivered == 0 && self.merge.pending() == 0 && self.sampling.shift() == 0;
+        let deadline = self.tracker.next_deadline().filter(|_| self.tracker.open() > 0);
+        let due_ns = deadline.map(|deadline| {
+            u64::try_from(deadline).unwrap_or_default().saturating_add(LATENESS_NS)
+        });
+        Ok(Step { delivered, emptied: drained.emptied, more_due, idle, due_ns })
+    }
+
+    /// Lets more flows in if the rings have been nearly empty for long enough. The tracker hears of
+    /// it before any event that it lets in: those are younger than the time read here.
+    fn sample(&mut self, loader: &Loader) {
+        let now_ns = Clock::now();
+        let (fill, ring_bytes) = (self.rings.fill().last_bytes, loader.ring_bytes().into());
+        if let Some(from) = self.sampling.step(loader.sample_word(), now_ns, fill, ring_bytes) {
+            self.tracker.note_sampling_lowered(from, nanos(now_ns));
+        }
     }
 
     fn track(&mut self) {
@@ -241,6 +267,13 @@ impl Engine {
         losses
     }
 
+    /// How sampling has changed since the last call, and how many events were not made meanwhile; call
+    /// it before [`Engine::losses`], which counts as having told everything.
+    pub fn sampling(&mut self) -> (Change, u64) {
+        let left_out = self.counters.total(Counter::SampledOut);
+        (self.sampling.change(), left_out - self.told.total(Counter::SampledOut))
+    }
+
     /// Where attempts were seen.
     #[must_use]
     pub fn sources(&self) -> &Sources {
@@ -249,9 +282,46 @@ impl Engine {
 
     /// Everything there is to say now.
     #[must_use]
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self, loader: &Loader) -> Summary {
         let events = EventCounts { late: self.merge.late(), ..self.events };
-        self.metrics.summary(&self.tracker, &self.counters.0, events)
+        let mut summary = self.metrics.summary(&self.tracker, &self.counters.0, events);
+        let sampling = &self.sampling;
+        summary.sampling.one_in = one_in(sampling.shift());
+        summary.sampling.highest_one_in = one_in(sampling.highest());
+        summary.sampling.first_after_ns =
+            sampling.first_ns().map(|first| first.saturating_sub(*self.whole.start()));
+        summary.sampling.lasted_ns = sampling.lasted_ns(Clock::now());
+        summary.self_cost = Some(self.self_cost(loader));
+        summary
+    }
+
+    /// What handshake itself costs now. Reads the kernel's whole table ([`Loader::table_entries`]) and
+    /// a few files: for once in some seconds.
+    #[must_use]
+    pub fn self_cost(&self, loader: &Loader) -> SelfCost {
+        let fill = self.rings.fill();
+        let process = Usage::of_process();
+        let cpu_ns = process.user_ns + process.system_ns;
+        let measured = loader.measures_runs();
+        let program = |stats: ProgramStats| ProgramCost {
+            name: stats.name.to_owned(),
+            runs: measured.then_some(stats.runs),
+            time_ns: measured.then_some(stats.time.as_nanos() as u64),
+        };
+        SelfCost {
+            programs: loader.program_stats().into_iter().map(program).collect(),
+            kernel_memory_bytes: loader.kernel_memory_bytes(),
+            rings: self.rings.len() as u64,
+            ring_bytes: loader.ring_bytes().into(),
+            ring_used_bytes: fill.last_bytes,
+            ring_highest_bytes: fill.highest_bytes,
+            table_entries: loader.table_entries(),
+            table_capacity: loader.table_capacity(),
+            cpu_user_ns: process.user_ns,
+            cpu_system_ns: process.system_ns,
+            cpu_per_attempt_ns: cpu_ns.checked_div(self.tracker.stats().started),
+            resident_highest_bytes: process.resident_highest_bytes,
+        }
     }
 }
 

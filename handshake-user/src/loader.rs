@@ -6,15 +6,20 @@
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aya::maps::{ArrayOfMaps, Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use handshake_common::abi::{COUNTERS, Counter, DEFAULT_BUCKETS, EVENT_CLASSES, Hook, MAX_CPUS};
-use handshake_common::abi::{PACKET_CLASSES, name};
+use handshake_common::abi::{PACKET_CLASSES, name, state};
+use handshake_common::filter::{MAX_BUCKETS, WAYS, is_occupied};
+use handshake_common::sample;
 
 use crate::interfaces::Interface;
+use crate::mapped::{Access, Mapped};
 use crate::source::ring::Rings;
 
 mod attach;
@@ -48,7 +53,10 @@ pub const DEFAULT_RING_BYTES: u32 = 1 << 20;
 /// Largest ring that can be asked for; larger ones the kernel refuses on small machines.
 const MAX_RING_BYTES: u32 = 1 << 28;
 /// Fewest and most buckets of the filter table (64 bytes each).
-const BUCKETS: std::ops::RangeInclusive<u32> = 64..=1 << 20;
+const BUCKETS: std::ops::RangeInclusive<u32> = 64..=MAX_BUCKETS;
+
+/// Bytes of an entry of the table: a head and its numbers.
+const ENTRY_BYTES: usize = 16;
 
 /// Where to attach (`--hook`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -167,7 +175,7 @@ impl Counters {
         self.0[hook as usize][..PACKET_CLASSES].iter().sum()
     }
 
-    /// Events that the programs had to report: delivered and lost together.
+    /// Events that the programs had to report: delivered, lost and sampled out together.
     #[must_use]
     pub fn offered(&self) -> u64 {
         self.0.iter().flat_map(|row| &row[..EVENT_CLASSES]).sum()
@@ -198,7 +206,7 @@ pub struct Verified {
     pub jited_bytes: u32,
 }
 
-/// What a program costs, while `kernel.bpf_stats_enabled` is 1.
+/// What a program costs, while that is measured ([`Loader::measure_runs`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgramStats {
     /// The program's name.
@@ -215,6 +223,9 @@ pub struct Loader {
     attached: Vec<Attached>,
     rings: Option<Rings>,
     ring_memory: u64,
+    statistics: Option<OwnedFd>,
+    state: Mapped,
+    table: Mapped,
     logs: Option<Logs>,
     options: Options,
     /// Programs that may be needed and are not loaded ahead yet.
@@ -245,13 +256,21 @@ impl Loader {
         let memory = |(_, ring): &(_, MapData)| map_memory(ring.fd().as_fd()).max(least);
         let ring_memory = buffers.iter().map(memory).sum();
         let rings = store_rings(&mut ebpf, buffers)?;
-        let rings = Some(Rings::new(rings));
+        let rings = Rings::new(rings, page_size() as usize).map_err(mapping_error)?;
+        let rings = Some(rings);
+        let state_bytes = state::WORDS * size_of::<u64>();
+        let state = mapped(&ebpf, name::STATE, state_bytes, Access::Write)?;
+        let table_bytes = options.table_size() as usize * WAYS * ENTRY_BYTES;
+        let table = mapped(&ebpf, name::TABLE, table_bytes, Access::Read)?;
         let logs = Logs::of(&mut ebpf);
         let to_come = programs_to_come(options);
         Ok(Self {
             attached: Vec::new(),
             rings,
             ring_memory,
+            statistics: None,
+            state,
+            table,
             logs,
             options: options.clone(),
             to_come,
@@ -363,13 +382,57 @@ impl Loader {
         maps + programs + self.ring_memory
     }
 
+    /// The word with the sampling in force ([`sample`]).
+    #[must_use]
+    pub fn sample_word(&self) -> &AtomicU64 {
+        &self.state.words()[state::SAMPLE_SHIFT]
+    }
+
+    /// The word that says whether the reader of the rings sleeps ([`state::ASLEEP`]).
+    #[must_use]
+    pub fn asleep_word(&self) -> &AtomicU64 {
+        &self.state.words()[state::ASLEEP]
+    }
+
+    /// Entries of the filter's table that are in use. Reads the whole table: about 0.1 ms at its
+    /// default size.
+    #[must_use]
+    pub fn table_entries(&self) -> u64 {
+        let heads = self.table.words().iter().step_by(ENTRY_BYTES / size_of::<u64>());
+        heads.filter(|head| is_occupied(head.load(Ordering::Relaxed))).count() as u64
+    }
+
+    /// Entries that the filter's table has.
+    #[must_use]
+    pub fn table_capacity(&self) -> u64 {
+        u64::from(self.options.table_size()) * WAYS as u64
+    }
+
     /// Bytes of each CPU's ring, after rounding.
     #[must_use]
     pub fn ring_bytes(&self) -> u32 {
         self.options.ring_size()
     }
 
-    /// Runs and run time of the loaded programs; zeroes unless `kernel.bpf_stats_enabled` is 1.
+    /// Has the kernel count the runs of programs and their time, until this is dropped: two readings
+    /// of the clock a packet, for every program on this machine.
+    ///
+    /// # Errors
+    /// If the process may not: that takes CAP_SYS_ADMIN.
+    pub fn measure_runs(&mut self) -> io::Result<()> {
+        let statistics = aya::sys::enable_stats(aya::sys::Stats::RunTime);
+        self.statistics = Some(statistics.map_err(|error| error.io_error)?);
+        Ok(())
+    }
+
+    /// Are the runs of programs counted, by us or because somebody else asked for it?
+    #[must_use]
+    pub fn measures_runs(&self) -> bool {
+        let setting = fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled");
+        self.statistics.is_some() || setting.is_ok_and(|setting| setting.trim() == "1")
+    }
+
+    /// Runs and run time of the loaded programs; zeroes unless [`Loader::measures_runs`].
     #[must_use]
     pub fn program_stats(&self) -> Vec<ProgramStats> {
         let stats = |name: &'static str| {
@@ -378,6 +441,16 @@ impl Loader {
         };
         name::PROGRAMS.into_iter().filter_map(stats).collect()
     }
+}
+
+/// Maps the values of one of our arrays.
+fn mapped(ebpf: &Ebpf, name: &str, bytes: usize, access: Access) -> Result<Mapped, LoadError> {
+    let data = ebpf.map(name).and_then(map_data).ok_or_else(|| no_map(name))?;
+    Mapped::new(data.fd().as_fd(), 0, bytes, access).map_err(mapping_error)
+}
+
+fn mapping_error(source: io::Error) -> LoadError {
+    LoadError::Io { doing: "map memory of the kernel's maps".to_owned(), source }
 }
 
 /// Loads every program on this kernel without attaching any.
@@ -424,9 +497,11 @@ fn load_object(options: &Options) -> Result<Ebpf, LoadError> {
     let _quiet = SignalsWait::new();
     let buckets = options.table_size();
     let mask = buckets - 1;
+    let fill_shift = sample::fill_shift(options.ring_size());
     let (low, high) = (random(), random());
     EbpfLoader::new()
         .override_global(name::TABLE_MASK, &mask, true)
+        .override_global(name::FILL_SHIFT, &fill_shift, true)
         .override_global(name::KEY_LOW, &low, true)
         .override_global(name::KEY_HIGH, &high, true)
         .map_max_entries(name::TABLE, buckets)

@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 
 use crate::attempt::{Attempt, Nanos};
 use crate::outcome::Outcome;
-use crate::snapshot::{EventCounts, Latencies, Percentiles, Summary};
+use crate::snapshot::{EventCounts, Latencies, Percentiles, SamplingSummary, Summary};
 use crate::tracker::Tracker;
 
 /// Longest latency told apart: an hour.
@@ -145,7 +145,17 @@ impl Metrics {
             Counter::ALL[range].iter().map(|c| (c.name().to_owned(), sum(*c))).collect()
         };
         let first = |n: usize| Counter::ALL[..n].iter().map(|counter| sum(*counter)).sum::<u64>();
+        let estimates = Outcome::ALL.iter().zip(stats.outcomes_estimate);
         Summary {
+            sampling: SamplingSummary {
+                one_in: 1,
+                highest_one_in: 1,
+                first_after_ns: None,
+                lasted_ns: 0,
+                started: stats.started_estimate,
+                outcomes: estimates.map(|(o, count)| (o.name().to_owned(), count)).collect(),
+            },
+            self_cost: None,
             started: stats.started,
             open: tracker.open() as u64,
             outcomes: Outcome::ALL.iter().map(|o| (o.name().to_owned(), stats.of(*o))).collect(),
@@ -163,6 +173,7 @@ impl Metrics {
             events: EventCounts {
                 offered: first(EVENT_CLASSES),
                 lost: sum(Counter::EventsLost) + sum(Counter::EventsNoRing),
+                sampled_out: sum(Counter::SampledOut),
                 ..events
             },
             filter: named(Counter::EvictedOneSided as usize..COUNTERS),

@@ -80,7 +80,7 @@ pub struct Latencies {
     pub total: Percentiles,
 }
 
-/// Events on their way from the kernel: offered = delivered + lost.
+/// Events on their way from the kernel: offered = delivered + lost + `sampled_out`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct EventCounts {
     /// Packets that deserved an event.
@@ -89,6 +89,8 @@ pub struct EventCounts {
     pub delivered: u64,
     /// Events that found no room.
     pub lost: u64,
+    /// Events that were not made because their flow was outside the sample.
+    pub sampled_out: u64,
     /// Events read later than the merge waits for; still counted, possibly out of order.
     pub late: u64,
     /// Events outside `--port`, `--net` and their like in `--filter`, or from before all hooks were
@@ -96,6 +98,64 @@ pub struct EventCounts {
     pub filtered: u64,
     /// Ring records that were no event of ours.
     pub undecodable: u64,
+}
+
+/// Sampling by flow, while rings filled faster than they were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct SamplingSummary {
+    /// 1 in so many flows is followed now; 1 is all.
+    pub one_in: u64,
+    /// The same when it was most.
+    pub highest_one_in: u64,
+    /// How long after the start flows were first left out; null if never.
+    pub first_after_ns: Option<u64>,
+    /// How long flows were left out, all in all.
+    pub lasted_ns: u64,
+    /// Attempts begun, had no flow been left out: an estimate.
+    pub started: u64,
+    /// Attempts ended by outcome, likewise.
+    pub outcomes: BTreeMap<String, u64>,
+}
+
+/// What one of our programs has cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct ProgramCost {
+    /// Its name.
+    pub name: String,
+    /// Packets it ran for while this was measured; null if it was not (`--self-cost`).
+    pub runs: Option<u64>,
+    /// Time spent in it, likewise.
+    pub time_ns: Option<u64>,
+}
+
+/// What handshake itself costs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct SelfCost {
+    /// The programs that are loaded.
+    pub programs: Vec<ProgramCost>,
+    /// Kernel memory of maps, rings and programs, as the kernel accounts for it (`memlock` in
+    /// `/proc/self/fdinfo`).
+    pub kernel_memory_bytes: u64,
+    /// Rings: one a CPU.
+    pub rings: u64,
+    /// Bytes of each ring.
+    pub ring_bytes: u64,
+    /// Bytes in the fullest ring when they were last read.
+    pub ring_used_bytes: u64,
+    /// The same, highest so far.
+    pub ring_highest_bytes: u64,
+    /// Entries of the filter's table that are in use.
+    pub table_entries: u64,
+    /// Entries it has.
+    pub table_capacity: u64,
+    /// CPU time of this process in user space.
+    pub cpu_user_ns: u64,
+    /// CPU time of this process in the kernel.
+    pub cpu_system_ns: u64,
+    /// Both, for each attempt begun; null before the first.
+    pub cpu_per_attempt_ns: Option<u64>,
+    /// Memory of this process at its highest.
+    pub resident_highest_bytes: u64,
 }
 
 /// Everything there is to say at the end, or at any moment.
@@ -134,4 +194,8 @@ pub struct Summary {
     pub events: EventCounts,
     /// The kernel's filter table: evictions and the like, by reason.
     pub filter: BTreeMap<String, u64>,
+    /// Flows left out, and what that makes of the totals.
+    pub sampling: SamplingSummary,
+    /// What handshake itself costs; null in replay.
+    pub self_cost: Option<SelfCost>,
 }

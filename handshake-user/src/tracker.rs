@@ -9,16 +9,20 @@
 //! The books balance at every moment: attempts started = attempts ended + attempts open
 //! ([`Stats::started`], [`Stats::outcomes`], [`Tracker::open`]).
 
+mod left_out;
 mod state;
 mod table;
 
 use std::collections::HashMap;
 
 use handshake_common::event::kind;
+use handshake_common::sample::Shift;
 
 use crate::attempt::{Attempt, Key, Nanos, Observation, OpenView, SourceId};
 use crate::outcome::{EndedBy, Outcome, Side};
+use crate::sampling::one_in;
 use crate::verdict::{Judged, Verdict};
+use left_out::LeftOut;
 use state::{End, Judgement, Open, PeerSyn};
 use table::{Reach, Remembered, Table};
 
@@ -56,6 +60,10 @@ pub struct Stats {
     pub bad_rst: u64,
     /// Attempts that ended while events had been lost.
     pub uncertain: u64,
+    /// [`Stats::started`], had no flow been sampled out: an estimate.
+    pub started_estimate: u64,
+    /// [`Stats::outcomes`], likewise.
+    pub outcomes_estimate: [u64; Outcome::ALL.len()],
 }
 
 impl Stats {
@@ -86,6 +94,8 @@ pub struct Tracker {
     lost_until: Option<Nanos>,
     /// The same for those that were seen at a certain hook.
     gaps: HashMap<SourceId, Nanos>,
+    /// When flows were left out whose next segments are not.
+    left_out: LeftOut,
     due: Vec<Key>,
 }
 
@@ -101,6 +111,7 @@ impl Tracker {
             now: Nanos::MIN,
             lost_until: None,
             gaps: HashMap::new(),
+            left_out: LeftOut::default(),
             due: Vec::new(),
         }
     }
@@ -174,6 +185,12 @@ impl Tracker {
     pub fn note_gap(&mut self, source: SourceId, until: Nanos) {
         let noted = self.gaps.entry(source).or_insert(until);
         *noted = until.max(*noted);
+    }
+
+    /// Until `time` flows were sampled by `shift`, from then on by a smaller one: attempts that begin
+    /// now may have begun before, unseen.
+    pub fn note_sampling_lowered(&mut self, shift: Shift, time: Nanos) {
+        self.left_out.note(shift, time, self.config.linger);
     }
 
     /// Section 9, end of input: everything due has timed out, the rest is unfinished.
@@ -298,7 +315,9 @@ impl Tracker {
             self.end(&victim, End::new(Outcome::Evicted, EndedBy::Evicted, Some(self.now)));
         }
         self.stats.started += 1;
-        let open = make(self.stats.started);
+        let mut open = make(self.stats.started);
+        open.begun_late = self.left_out.concerns(open.sample_shift, open.began());
+        self.stats.started_estimate += one_in(open.sample_shift);
         let deadline = open.deadline(self.config.timeout);
         self.table.insert(open, deadline);
         self.stats.started
@@ -404,7 +423,8 @@ impl Tracker {
     fn is_uncertain(&self, open: &Open) -> bool {
         let seen_there =
             |source| self.gaps.get(&source).is_some_and(|until| open.began() <= *until);
-        self.lost_until.is_some_and(|until| open.began() <= until)
+        open.begun_late
+            || self.lost_until.is_some_and(|until| open.began() <= until)
             || (!self.gaps.is_empty() && open.sources().any(seen_there))
     }
 
@@ -431,6 +451,7 @@ impl Tracker {
     fn count(&mut self, attempt: &Attempt) {
         let stats = &mut self.stats;
         stats.outcomes[attempt.outcome as usize] += 1;
+        stats.outcomes_estimate[attempt.outcome as usize] += one_in(attempt.sample_shift);
         stats.syn_retrans += u64::from(attempt.syn_retrans);
         stats.synack_retrans += u64::from(attempt.synack_retrans);
         stats.bad_synack += u64::from(attempt.bad_synack);

@@ -196,7 +196,7 @@ struct Summary {
 }
 
 impl Summary {
-    /// Reads the words, and checks the books: offered = delivered + lost.
+    /// Reads the words, and checks the books: offered = delivered + lost + sampled out.
     fn read(words: &str) -> Result<Self> {
         let line = |start: &str| words.lines().find(|line| line.starts_with(start));
         let before = |line: &str, name: &str| -> Option<u64> {
@@ -207,7 +207,8 @@ impl Summary {
         let event = |name: &str| before(events, name).with_context(|| format!("no {name}"));
         let (offered, delivered, lost) =
             (event(" offered")?, event(" delivered")?, event(" lost")?);
-        ensure!(offered == delivered + lost, "{events}");
+        let sampled_out = before(events, " sampled out").unwrap_or_default();
+        ensure!(offered == delivered + lost + sampled_out, "{events}");
         Ok(Self { syns: before(packets, " syn").unwrap_or_default(), lost })
     }
 }

@@ -13,6 +13,8 @@ mod fetches;
 mod neighbours;
 #[path = "live/outcomes.rs"]
 mod outcomes;
+#[path = "live/overload.rs"]
+mod overload;
 #[path = "live/refusals.rs"]
 mod refusals;
 #[path = "live/reload.rs"]

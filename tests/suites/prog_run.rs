@@ -19,6 +19,8 @@ mod kernel;
 #[expect(dead_code, reason = "the replay suite also reduces what it finds")]
 #[path = "replay/random.rs"]
 mod random;
+#[path = "prog_run/sampling.rs"]
+mod sampling;
 #[path = "prog_run/vectors.rs"]
 mod vectors;
 #[path = "prog_run/worlds.rs"]
@@ -105,24 +107,30 @@ fn evictions_and_spent_budgets() {
     }
 }
 
-/// The replay suite's random conversations: every way through the filter.
+/// The replay suite's random conversations: every way through the filter, of every flow and of a
+/// sample.
 #[test]
 fn random_conversations() {
     for program in Program::ALL {
-        let mut worlds = Worlds::new(program);
-        for seed in 1..=1500 / stride() as u64 {
-            let capture = random::capture(&random::packets(seed));
-            let mut reader = CaptureReader::new(&capture[..]);
-            while let Some(record) = reader.next_record() {
-                let frame = match program.link {
-                    Link::Ip => record.bytes.to_vec(),
-                    _ => Vector::ip(String::new(), record.bytes.to_vec()).ethernet(),
-                };
-                worlds.meet(&frame, &|| format!("packet {} of seed {seed}", record.number));
-            }
+        for shift in [0, 2] {
+            converse(Worlds::sampled(program, shift), program);
         }
-        worlds.end();
     }
+}
+
+fn converse(mut worlds: Worlds, program: Program) {
+    for seed in 1..=1500 / stride() as u64 {
+        let capture = random::capture(&random::packets(seed));
+        let mut reader = CaptureReader::new(&capture[..]);
+        while let Some(record) = reader.next_record() {
+            let frame = match program.link {
+                Link::Ip => record.bytes.to_vec(),
+                _ => Vector::ip(String::new(), record.bytes.to_vec()).ethernet(),
+            };
+            worlds.meet(&frame, &|| format!("packet {} of seed {seed}", record.number));
+        }
+    }
+    worlds.end();
 }
 
 /// The comparison itself: what differs must be said.

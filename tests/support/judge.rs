@@ -13,9 +13,9 @@ pub const LATENCY_TOLERANCE_NS: i64 = 1_000_000;
 /// How far its wall-clock times may be: the clocks are compared only now and then.
 pub const CLOCK_TOLERANCE_NS: i64 = 5_000_000;
 
-/// The books balance: attempts started = ended + open, events offered = delivered + lost, packets
-/// seen = the sum of their classes, and there is one record for each ended attempt that is not
-/// hidden.
+/// The books balance: attempts started = ended + open, events offered = delivered + lost + sampled
+/// out (as the records of sampling say, too), packets seen = the sum of their classes, and there is
+/// one record for each ended attempt that is not hidden.
 pub fn assert_balanced(report: &Report) -> &Value {
     assert!(report.status.success(), "{}: {}", report.status, report.stderr);
     assert_eq!(report.garbage, Vec::<String>::new(), "lines that are not JSON");
@@ -27,8 +27,11 @@ pub fn assert_balanced(report: &Report) -> &Value {
     let shown = report.attempts.len() as u64;
     assert_eq!(shown + number(&summary["hidden"]), outcomes, "records: {summary}");
     let events = &summary["events"];
-    let arrived = number(&events["delivered"]) + number(&events["lost"]);
-    assert_eq!(number(&events["offered"]), arrived, "events: {summary}");
+    let sampled_out = number(&events["sampled_out"]);
+    let accounted = number(&events["delivered"]) + number(&events["lost"]) + sampled_out;
+    assert_eq!(number(&events["offered"]), accounted, "events: {summary}");
+    let told: u64 = report.samplings.iter().map(|record| number(&record["count"])).sum();
+    assert_eq!(told, sampled_out, "{:?} {summary}", report.samplings);
     assert_eq!(number(&summary["packets_seen"]), sum(&summary["packets"]), "packets: {summary}");
     summary
 }

@@ -89,6 +89,8 @@ pub struct Report {
     pub losses: Vec<Value>,
     /// records of `type: "reload"`
     pub reloads: Vec<Value>,
+    /// records of `type: "sampling"`
+    pub samplings: Vec<Value>,
     /// the last record, if it is of `type: "summary"`
     pub summary: Option<Value>,
     /// lines on stdout that are not JSON
@@ -202,6 +204,7 @@ impl Watcher {
             attempts: of_type("attempt"),
             losses: of_type("loss"),
             reloads: of_type("reload"),
+            samplings: of_type("sampling"),
             summary: last.cloned(),
             garbage: heard.garbage.clone(),
             stderr: heard.stderr.clone(),

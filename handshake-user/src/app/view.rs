@@ -9,10 +9,11 @@ use crate::attempt::Nanos;
 use crate::engine::Loss;
 use crate::loader::{Attachment, Loader};
 use crate::output::json::{
-    self, FilterRecord, InterfaceRecord, LossRecord, ReloadRecord, SCHEMA, StartRecord,
+    self, FilterRecord, InterfaceRecord, LossRecord, ReloadRecord, SCHEMA, SamplingRecord, StartRecord,
     SummaryRecord, seconds,
 };
 use crate::output::lines::Lines;
+use crate::sampling::{Change, one_in};
 use crate::snapshot::{AttemptView, Summary};
 use crate::stderr::say;
 use crate::stdout::queue::Queue;
@@ -137,6 +138,26 @@ impl View {
         Ok(())
     }
 
+    /// How sampling has changed, and how many events were not made since it was last told.
+    pub(super) fn sampling(&mut self, change: Change, count: u64, now: Nanos) -> io::Result<()> {
+        if self.format == Format::Json && (change.is_news() || count > 0) {
+            let record = SamplingRecord {
+                kind: "sampling",
+                schema: SCHEMA,
+                time: seconds(now),
+                one_in: one_in(change.shift),
+                highest_one_in: one_in(change.highest),
+                count,
+            };
+            let _ = self.out.json(&record)?;
+            let _ = self.out.flush()?;
+        }
+        if change.is_news() {
+            say(sampling_sentence(change));
+        }
+        Ok(())
+    }
+
     /// The last record.
     pub(super) fn summary(
         &mut self,
@@ -174,6 +195,22 @@ impl View {
 
     pub(super) fn flush(&mut self) -> io::Result<Reader> {
         self.out.flush()
+    }
+}
+
+/// What a person should know of a change of sampling.
+fn sampling_sentence(change: Change) -> String {
+    let (now, highest) = (one_in(change.shift), one_in(change.highest));
+    match (change.shift, change.before) {
+        (0, 0) => format!(
+            "handshake: a ring filled: for a moment only 1 in {highest} new flows was followed"
+        ),
+        (0, _) => "handshake: all new flows are followed again".to_owned(),
+        (_, 0) => format!(
+            "handshake: a ring fills: only 1 in {now} new flows is followed; counters stay exact, \
+             totals of attempts are estimated"
+        ),
+        _ => format!("handshake: now 1 in {now} new flows is followed"),
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::attempt::{Attempt, Frames, Nanos, Opening};
 use crate::outcome::{EndedBy, Outcome, Side};
 use crate::output::doctor::DoctorRecord;
+use crate::sampling::one_in;
 use crate::snapshot::{AttemptView, Role, Summary};
 
 /// Version of the records.
@@ -129,6 +130,9 @@ pub struct AttemptRecord {
     /// Events were lost while it was open; live only.
     #[serde(skip_serializing_if = "Option::is_none")]
     uncertain: Option<bool>,
+    /// It stands for so many attempts, of which only it was followed; only if more than 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    one_in: Option<u64>,
 }
 
 /// What a SYN or SYN-ACK said of its sender.
@@ -296,6 +300,27 @@ pub struct ReloadRecord {
     pub filter: FilterRecord,
 }
 
+/// Rings fill, and only some flows are followed; or that has changed or ended.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SamplingRecord {
+    /// "sampling".
+    #[serde(rename = "type")]
+    #[schemars(extend("const" = "sampling"))]
+    pub kind: &'static str,
+    /// Version of the records.
+    #[schemars(extend("const" = SCHEMA))]
+    pub schema: u32,
+    /// Wall-clock time.
+    #[schemars(extend("pattern" = TIME))]
+    pub time: String,
+    /// 1 in so many flows is followed from now on; 1 is all.
+    pub one_in: u64,
+    /// The same when it was most since the last such record.
+    pub highest_one_in: u64,
+    /// SYNs and SYN-ACKs that made no event since the last such record.
+    pub count: u64,
+}
+
 /// Last record of a live stream.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SummaryRecord<'a> {
@@ -328,6 +353,8 @@ pub enum Record<'a> {
     Loss(LossRecord),
     /// The configuration was read again.
     Reload(ReloadRecord),
+    /// Only some flows are followed.
+    Sampling(SamplingRecord),
     /// Last line.
     Summary(SummaryRecord<'a>),
     /// All that `doctor --json` prints.
@@ -410,6 +437,7 @@ pub fn attempt(view: &AttemptView<'_>) -> AttemptRecord {
         hook: view.place.map(|place| place.hook),
         role: view.place.map(|place| place.role),
         uncertain: live.then_some(a.uncertain),
+        one_in: (a.sample_shift > 0).then(|| one_in(a.sample_shift)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::attempt::Nanos;
 use crate::outcome::Outcome;
 use crate::output::lines::duration;
-use crate::snapshot::{Latencies, Percentiles, Summary};
+use crate::snapshot::{Latencies, Percentiles, SelfCost, Summary};
 
 /// Displays a summary as text of several lines.
 #[derive(Debug)]
@@ -20,7 +20,9 @@ impl Display for Text<'_> {
         write!(f, "retransmissions: {} SYN, {} SYN-ACK", s.syn_retrans, s.synack_retrans)?;
         writeln!(f, "; disbelieved: {} SYN-ACK, {} RST", s.bad_synack, s.bad_rst)?;
         list("packets", s.packets_seen, s.packets.iter(), f)?;
-        events(s, f)
+        events(s, f)?;
+        sampling(s, f)?;
+        s.self_cost.as_ref().map_or(Ok(()), |cost| self_cost(cost, f))
     }
 }
 
@@ -83,13 +85,19 @@ fn list<'a>(
 
 fn events(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
     let e = &s.events;
-    let balance =
-        if e.offered == e.delivered + e.lost { "=" } else { "≠ (a bug: please report)" };
+    let balance = if e.offered == e.delivered + e.lost + e.sampled_out {
+        "="
+    } else {
+        "≠ (a bug: please report)"
+    };
     write!(
         f,
         "events: {} offered {balance} {} delivered + {} lost",
         e.offered, e.delivered, e.lost
     )?;
+    if e.sampled_out > 0 {
+        write!(f, " + {} sampled out", e.sampled_out)?;
+    }
     for (count, what) in
         [(e.filtered, "outside the filter"), (e.late, "late"), (e.undecodable, "undecodable")]
     {
@@ -101,4 +109,43 @@ fn events(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "; kernel table: {count} {reason}")?;
     }
     writeln!(f)
+}
+
+fn show(ns: u64) -> String {
+    duration(Nanos::try_from(ns).unwrap_or(Nanos::MAX))
+}
+
+fn sampling(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
+    let sampling = &s.sampling;
+    let Some(first) = sampling.first_after_ns else { return Ok(()) };
+    write!(f, "sampling: at most 1 in {} flows, ", sampling.highest_one_in)?;
+    write!(f, "for {} since {} after the start; ", show(sampling.lasted_ns), show(first))?;
+    write!(f, "estimated without it: {} started", sampling.started)?;
+    for outcome in Outcome::ALL {
+        match sampling.outcomes.get(outcome.name()) {
+            Some(count) if *count > 0 => write!(f, ", {count} {}", outcome.name())?,
+            _ => {}
+        }
+    }
+    writeln!(f)
+}
+
+fn self_cost(cost: &SelfCost, f: &mut Formatter<'_>) -> fmt::Result {
+    let kib = |bytes: u64| bytes.div_ceil(1024);
+    let cpu = cost.cpu_user_ns + cost.cpu_system_ns;
+    write!(f, "self: CPU {}", show(cpu))?;
+    if let Some(each) = cost.cpu_per_attempt_ns {
+        write!(f, " ({} an attempt)", show(each))?;
+    }
+    write!(f, ", memory at most {} KiB, ", kib(cost.resident_highest_bytes))?;
+    write!(f, "kernel memory {} KiB, ", kib(cost.kernel_memory_bytes))?;
+    write!(f, "fullest ring {}%, ", cost.ring_highest_bytes * 100 / cost.ring_bytes.max(1))?;
+    writeln!(f, "kernel table {} of {} entries", cost.table_entries, cost.table_capacity)?;
+    for program in &cost.programs {
+        if let (Some(runs @ 1..), Some(time_ns)) = (program.runs, program.time_ns) {
+            let each = time_ns / runs;
+            writeln!(f, "self: {} ran {runs} times, {each} ns each", program.name)?;
+        }
+    }
+    Ok(())
 }

@@ -45,6 +45,7 @@ fn attempt() -> Attempt {
         simultaneous: false,
         isn_repeat: false,
         uncertain: false,
+        sample_shift: 0,
         vlan: event.vlan,
         vlan_count: event.vlan_count,
         layers: None,

@@ -1,7 +1,15 @@
 //! Reads the kernel's per-CPU rings, fairly and boundedly.
 //!
-//! Nobody is woken by the kernel (the programs submit without wake-up): the caller drains on a
-//! timer. Nothing is judged here; records that are no events are counted. Next: `merge`.
+//! The caller drains on a timer; only a caller that sleeps ([`state::ASLEEP`]) is woken by the kernel,
+//! once.
+//!
+//! [`state::ASLEEP`]: handshake_common::abi::state::ASLEEP
+//!
+//! Nothing is judged here; records that are no events are counted. Next: `merge`.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
 use aya::maps::{MapData, RingBuf};
 use handshake_common::event::{DecodeError, Event};
@@ -9,6 +17,7 @@ use handshake_common::kept;
 
 use crate::clock::Clock;
 use crate::evidence::{Frame, Sighting};
+use crate::mapped::{Access, Mapped};
 use crate::merge::Timed;
 
 /// Records taken from one ring before it is the next one's turn.
@@ -42,10 +51,23 @@ pub struct Rings {
     rings: Vec<Ring>,
     /// Which ring goes first in the next drain.
     first: usize,
+    fill: Fill,
+}
+
+/// How full the fullest ring was when a drain began, in bytes with their headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fill {
+    /// At the last drain.
+    pub last_bytes: u64,
+    /// At any.
+    pub highest_bytes: u64,
 }
 
 struct Ring {
     buffer: RingBuf<MapData>,
+    /// The kernel's two positions in bytes: how far we have read, how far it has written.
+    consumed: Mapped,
+    produced: Mapped,
     /// Nothing that is still in the ring is older, apart from what interrupts reorder.
     horizon_ns: u64,
     emptied: bool,
@@ -68,9 +90,27 @@ pub struct Drained {
 }
 
 impl Rings {
-    pub(crate) fn new(buffers: impl IntoIterator<Item = RingBuf<MapData>>) -> Self {
-        let ring = |buffer| Ring { buffer, horizon_ns: 0, emptied: false };
-        Self { rings: buffers.into_iter().map(ring).collect(), first: 0 }
+    pub(crate) fn new(
+        buffers: impl IntoIterator<Item = RingBuf<MapData>>,
+        page_size: usize,
+    ) -> io::Result<Self> {
+        let ring = |buffer| Ring::new(buffer, page_size);
+        let rings = buffers.into_iter().map(ring).collect::<io::Result<_>>()?;
+        Ok(Self { rings, first: 0, fill: Fill::default() })
+    }
+
+    /// Descriptors that become readable when a program wakes the reader.
+    ///
+    /// # Errors
+    /// If there are too many open files.
+    pub fn bells(&self) -> io::Result<Vec<OwnedFd>> {
+        self.rings.iter().map(|ring| ring.buffer.as_fd().try_clone_to_owned()).collect()
+    }
+
+    /// How full they were when they were read.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        self.fill
     }
 
     /// Number of rings: one a CPU.
@@ -90,6 +130,8 @@ impl Rings {
     pub fn drain<E: FromRecord>(&mut self, max_events: usize, out: &mut Vec<E>) -> Drained {
         let started_ns = Clock::now();
         let before = out.len();
+        self.fill.last_bytes = self.rings.iter().map(Ring::used_bytes).max().unwrap_or(0);
+        self.fill.highest_bytes = self.fill.highest_bytes.max(self.fill.last_bytes);
         let mut undecodable = 0;
         let mut left = max_events;
         self.rings.iter_mut().for_each(|ring| ring.emptied = false);
@@ -117,6 +159,21 @@ impl Rings {
 }
 
 impl Ring {
+    fn new(buffer: RingBuf<MapData>, page_size: usize) -> io::Result<Self> {
+        let position = |page| {
+            let bytes = size_of::<u64>();
+            Mapped::new(buffer.as_fd(), page * page_size, bytes, Access::Read)
+        };
+        let (consumed, produced) = (position(0)?, position(1)?);
+        Ok(Self { buffer, consumed, produced, horizon_ns: 0, emptied: false })
+    }
+
+    fn used_bytes(&self) -> u64 {
+        let read = |position: &Mapped| position.words()[0].load(Ordering::Acquire);
+        let consumed = read(&self.consumed);
+        read(&self.produced).saturating_sub(consumed)
+    }
+
     /// Takes at most `limit` records; marks the ring if that was its end.
     fn take<E: FromRecord>(
         &mut self,

@@ -6,6 +6,7 @@ use handshake_common::filter::{Bucket, MemoryBucket, WAYS, bucket_index};
 use handshake_common::observe::{Sink, What, observe};
 use handshake_common::packet::ethernet::Link;
 use handshake_common::packet::{SliceFrame, parse};
+use handshake_common::sample::Shift;
 
 use crate::worlds::{BUCKETS, KEYS};
 
@@ -16,15 +17,17 @@ pub(crate) struct Host {
     table: Vec<MemoryBucket>,
     counters: [u64; COUNTERS],
     time_ns: u64,
+    sample_shift: Shift,
     events: Vec<Event>,
 }
 
 impl Host {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(sample_shift: Shift) -> Self {
         Self {
             table: vec![MemoryBucket::default(); BUCKETS as usize],
             counters: [0; COUNTERS],
             time_ns: 0,
+            sample_shift,
             events: Vec::new(),
         }
     }
@@ -75,6 +78,10 @@ impl Sink<SliceFrame<'_>> for Host {
 
     fn now_ns(&self) -> u64 {
         self.time_ns
+    }
+
+    fn sample_shift(&self) -> Shift {
+        self.sample_shift
     }
 
     fn count(&mut self, counter: Counter) {

@@ -6,6 +6,7 @@ use handshake_common::abi::{COUNTERS, Counter, Hook, name};
 use handshake_common::event::Event;
 use handshake_common::flow::Keys;
 use handshake_common::packet::ethernet::Link;
+use handshake_common::sample::Shift;
 
 use crate::host::Host;
 use crate::kernel::Kernel;
@@ -76,9 +77,19 @@ pub(crate) struct Worlds {
 
 impl Worlds {
     pub(crate) fn new(program: Program) -> Self {
+        Self::sampled(program, 0)
+    }
+
+    /// Both let in 1 in 2^`shift` of the flows that are not pending.
+    pub(crate) fn sampled(program: Program, shift: Shift) -> Self {
         let tally =
             Tally { program, compared: 0, events: 0, short: 0, refused: 0, disagreements: 0 };
-        Self { kernel: Kernel::load(program), host: Host::new(), tally, described: Vec::new() }
+        Self {
+            kernel: Kernel::load(program, shift),
+            host: Host::new(shift),
+            tally,
+            described: Vec::new(),
+        }
     }
 
     /// Shows a frame to both.
