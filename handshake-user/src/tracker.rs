@@ -105,7 +105,7 @@ impl Tracker {
     pub fn new(config: Config) -> Self {
         Self {
             config,
-            table: Table::new(),
+            table: Table::new(config.max_attempts),
             stats: Stats::default(),
             ended: Vec::new(),
             now: Nanos::MIN,

@@ -123,10 +123,13 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new() -> Self {
+    /// Room in the index for `limit` open and as many remembered attempts is made at once, up to a
+    /// million of each: to hash all of them again while a flood fills it takes tens of milliseconds,
+    /// in which nobody reads the rings.
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             hasher: ahash::RandomState::new(),
-            index: HashTable::new(),
+            index: HashTable::with_capacity(2 * limit.min(1 << 20)),
             slots: Slab::new(),
             memories: Slab::new(),
             next_generation: 0,
@@ -422,7 +425,7 @@ mod tests {
 
     #[test]
     fn handles_of_ended_attempts_do_not_pile_up_until_their_deadline() {
-        let mut table = Table::new();
+        let mut table = Table::new(1);
         let kept = begin(&mut table, 0);
         for port in 1..50_000 {
             let key = begin(&mut table, port);
@@ -438,7 +441,7 @@ mod tests {
 
     #[test]
     fn every_open_attempt_can_be_evicted() {
-        let mut table = Table::new();
+        let mut table = Table::new(1);
         for port in 1..50_000 {
             let key = begin(&mut table, port);
             // Whatever was thrown away as stale, the only open attempt was not.

@@ -109,8 +109,8 @@ impl Words {
     /// The count of an outcome.
     fn outcome(&self, name: &str) -> u64 {
         let lines = self.0.lines().map(str::trim);
-        let counts = lines.filter_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-        counts.last().unwrap_or_default()
+        let mut counts = lines.filter_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        counts.next().unwrap_or_default()
     }
 }
 
