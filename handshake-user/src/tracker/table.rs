@@ -124,12 +124,12 @@ pub(super) struct Table {
 
 impl Table {
     /// Room in the index for `limit` open and as many remembered attempts is made at once, up to a
-    /// million of each: to hash all of them again while a flood fills it takes tens of milliseconds,
+    /// quarter of a million of each: to hash all of them again while a flood fills it takes tens of milliseconds,
     /// in which nobody reads the rings.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             hasher: ahash::RandomState::new(),
-            index: HashTable::with_capacity(2 * limit.min(1 << 20)),
+            index: HashTable::with_capacity(2 * limit.min(1 << 18)),
             slots: Slab::new(),
             memories: Slab::new(),
             next_generation: 0,

@@ -134,10 +134,10 @@ fn kernel_memory(pid: u32) -> Result<u64> {
     Ok(maps.values().sum())
 }
 
-/// A million SYNs from addresses that do not exist, beside a thousand connections.
-fn million(arguments: &[&str]) -> Result<()> {
-    const SYNS: u32 = 1_000_000;
-    const PER_SECOND: u32 = 50_000;
+/// SYNs from addresses that do not exist, beside a thousand connections. So many a second as a
+/// program that was built without optimisation can read on a CPU that it shares with others.
+fn forged(syns: u32, arguments: &[&str]) -> Result<()> {
+    const PER_SECOND: u32 = 30_000;
     const BATCHES: usize = 20;
     const BATCH: usize = 50;
     let lab = Lab::direct()?;
@@ -149,13 +149,14 @@ fn million(arguments: &[&str]) -> Result<()> {
     let kernel_before = kernel_memory(watcher.pid())?;
     let mut memory = Vec::new();
     thread::scope(|scope| {
-        let flood = scope.spawn(|| traffic::flood_from_anywhere(&lab, SYNS, PER_SECOND));
+        let flood = scope.spawn(|| traffic::flood_from_anywhere(&lab, syns, PER_SECOND));
+        let pause = Duration::from_secs(1).mul_f64(f64::from(syns / PER_SECOND) / BATCHES as f64);
         for _ in 0..BATCHES {
             traffic::complete(&lab, Family::V6, BATCH)?;
             memory.push(resident(watcher.pid())?);
-            thread::sleep(Duration::from_millis(700));
+            thread::sleep(pause);
         }
-        assert_eq!(flood.join().ok().context("the flood panicked")??, SYNS);
+        assert_eq!(flood.join().ok().context("the flood panicked")??, syns);
         anyhow::Ok(())
     })?;
     thread::sleep(Duration::from_millis(700));
@@ -168,7 +169,7 @@ fn million(arguments: &[&str]) -> Result<()> {
     let words = Words(said.clone());
     let connections = (BATCHES * BATCH) as u64;
     let again = words.number("retransmissions", "SYN");
-    assert_eq!(words.number("packets", "syn"), u64::from(SYNS) + connections + again, "{said}");
+    assert_eq!(words.number("packets", "syn"), u64::from(syns) + connections + again, "{said}");
     let events = |word| words.number("events", word);
     let accounted = events("delivered") + events("lost") + events("sampled out");
     assert_eq!(events("offered"), accounted, "{said}");
@@ -180,7 +181,7 @@ fn million(arguments: &[&str]) -> Result<()> {
     // Every connection is followed, unless the machine kept the reader from its CPU for so long that
     // a ring half filled: never for long.
     let left_out = events("sampled out");
-    assert!(left_out <= u64::from(SYNS) / 20, "{said}");
+    assert!(left_out <= u64::from(syns) / 20, "{said}");
     let completed = words.outcome("completed");
     assert!(completed == connections || left_out > 0 && completed < connections, "{said}");
     // A third into the flood, every table is full.
@@ -193,12 +194,12 @@ fn million(arguments: &[&str]) -> Result<()> {
 
 #[test]
 fn a_million_forged_syns_hide_none_of_a_thousand_connections() -> Result<()> {
-    million(&[])
+    forged(1_000_000, &[])
 }
 
 #[test]
 fn nor_do_they_with_tables_of_a_tenth() -> Result<()> {
-    million(&["--table-entries", "1638", "--max-attempts", "6553"])
+    forged(300_000, &["--table-entries", "1638", "--max-attempts", "6553"])
 }
 
 /// With nothing to read the program sleeps up to a second, and must be woken.
