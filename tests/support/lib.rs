@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod capture;
 pub mod demo;
 pub mod figures;
+pub mod flood;
 pub mod frame;
 pub mod golden;
 pub mod judge;

@@ -13,13 +13,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::frame::{ACK, RST, SYN, Segment, mss};
 use crate::lab::{Family, Lab};
-use crate::random::Random;
 use crate::socket::{Dial, RawSocket, abort_on_close, set_backlog, stop_listening};
 
 /// Port of the HTTP server.
@@ -491,35 +490,6 @@ pub fn flood(lab: &Lab, count: u32) -> Result<u32> {
     for turn in 0..count {
         let port = 10_000 + (turn % 50_000) as u16;
         puppet.send(&syn(SocketAddr::new(from, port), to, turn.wrapping_mul(0x9e37_79b9)))?;
-    }
-    Ok(count)
-}
-
-/// Sends `count` SYNs from random addresses and ports to a port whose packets the firewall drops, at
-/// most `per_second`; returns how many left.
-///
-/// One packet is patched over and over, without mending its TCP checksum: nobody but the watcher
-/// looks at it.
-pub fn flood_from_anywhere(lab: &Lab, count: u32, per_second: u32) -> Result<u32> {
-    const SLICE: Duration = Duration::from_millis(1);
-    let puppet = Puppet::new(lab, Side::Client, Family::V4)?;
-    let to = lab.server(Family::V4, SILENT);
-    let mut packet = syn(SocketAddr::from(([100, 64, 0, 1], 1)), to, 0).packet();
-    let mut random = Random::new(u64::from(count));
-    let start = Instant::now();
-    for sent in 0..count {
-        let bits = random.bits().to_be_bytes();
-        // 100.64.0.0/10, which is nobody's here (RFC 6598).
-        packet[13..16].copy_from_slice(&[64 | bits[0] & 0x3f, bits[1], bits[2]]);
-        packet[20..22].copy_from_slice(&[bits[3] | 0x80, bits[4]]);
-        packet[24..27].copy_from_slice(&bits[5..8]);
-        puppet.socket.send(&packet, to.ip()).context("cannot send a raw packet")?;
-        if sent % 64 == 0 {
-            let due = Duration::from_secs(1).mul_f64(f64::from(sent) / f64::from(per_second));
-            while start.elapsed() < due {
-                std::thread::sleep(SLICE);
-            }
-        }
     }
     Ok(count)
 }

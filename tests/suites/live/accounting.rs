@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
+use handshake_tests::flood;
 use handshake_tests::judge::{assert_balanced, assert_lossless, from_client};
 use handshake_tests::lab::{Family, Lab};
 use handshake_tests::traffic::{self, Services};
@@ -20,7 +21,7 @@ fn number(value: &Value) -> u64 {
 }
 
 /// Floods the server with SYNs while it is watched.
-fn flood(arguments: &[&str], freeze: bool) -> Result<Report> {
+fn flooded(arguments: &[&str], freeze: bool) -> Result<Report> {
     let lab = Lab::direct()?;
     let _services = Services::start(&lab)?;
     let arguments = [&["-i", "srv0", "--timeout", "2s"], arguments].concat();
@@ -38,7 +39,7 @@ fn flood(arguments: &[&str], freeze: bool) -> Result<Report> {
 
 #[test]
 fn a_flood_within_our_means_is_counted_to_the_packet() -> Result<()> {
-    let report = flood(&[], false)?;
+    let report = flooded(&[], false)?;
     let summary = assert_balanced(&report);
     assert_eq!(summary["packets"]["syn"], FLOOD, "{summary}");
     assert_eq!(summary["events"]["lost"], 0, "{summary}");
@@ -48,7 +49,7 @@ fn a_flood_within_our_means_is_counted_to_the_packet() -> Result<()> {
 
 #[test]
 fn a_ring_of_one_page_loses_nothing_uncounted() -> Result<()> {
-    let report = flood(&["--ring-bytes", "4096"], true)?;
+    let report = flooded(&["--ring-bytes", "4096"], true)?;
     let summary = assert_balanced(&report);
     assert_eq!(summary["packets"]["syn"], FLOOD, "{summary}");
     let (lost, sampled_out) =
@@ -62,7 +63,7 @@ fn a_ring_of_one_page_loses_nothing_uncounted() -> Result<()> {
 
 #[test]
 fn loss_does_not_make_failures_of_the_network() -> Result<()> {
-    let report = flood(&["--ring-bytes", "4096"], true)?;
+    let report = flooded(&["--ring-bytes", "4096"], true)?;
     let summary = assert_balanced(&report);
     assert!(number(&summary["events"]["lost"]) > 0, "{summary}");
     for attempt in &report.attempts {
@@ -74,7 +75,7 @@ fn loss_does_not_make_failures_of_the_network() -> Result<()> {
 
 #[test]
 fn a_small_table_evicts_aloud_and_keeps_the_books() -> Result<()> {
-    let report = flood(&["--max-attempts", "64"], false)?;
+    let report = flooded(&["--max-attempts", "64"], false)?;
     let summary = assert_balanced(&report);
     assert_eq!(summary["packets"]["syn"], FLOOD, "{summary}");
     assert!(number(&summary["outcomes"]["evicted"]) > 0, "{summary}");
@@ -84,7 +85,7 @@ fn a_small_table_evicts_aloud_and_keeps_the_books() -> Result<()> {
 
 #[test]
 fn a_small_kernel_table_keeps_the_books() -> Result<()> {
-    let report = flood(&["--table-entries", "64"], false)?;
+    let report = flooded(&["--table-entries", "64"], false)?;
     let summary = assert_balanced(&report);
     assert_eq!(summary["packets"]["syn"], FLOOD, "{summary}");
     assert_eq!(summary["started"], FLOOD, "{summary}");
@@ -97,7 +98,7 @@ fn connections_complete_in_the_middle_of_a_flood() -> Result<()> {
     let _services = Services::start(&lab)?;
     let watcher = Watcher::start(&lab.server, &["-i", "srv0", "--max-attempts", "64"])?;
     let clients = std::thread::scope(|scope| {
-        let flood = scope.spawn(|| traffic::flood_from_anywhere(&lab, 4 * FLOOD, 40_000));
+        let flood = scope.spawn(|| flood::from_anywhere(&lab, 4 * FLOOD, 40_000));
         let clients = traffic::complete(&lab, Family::V6, 30);
         assert!(flood.join().is_ok_and(|sent| sent.is_ok()));
         clients

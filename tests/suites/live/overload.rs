@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use handshake_tests::flood;
 use handshake_tests::judge::assert_balanced;
 use handshake_tests::lab::{Family, Lab};
 use handshake_tests::traffic::{self, HTTP, Services};
@@ -57,7 +58,7 @@ fn a_ring_that_fills_has_whole_flows_sampled_until_the_flood_is_over() -> Result
     let arguments = ["-i", "srv0", "--ring-bytes", "65536", "--timeout", "2s"];
     let watcher = Watcher::start(&lab.server, &arguments)?;
     let clients = thread::scope(|scope| {
-        let flood = scope.spawn(|| traffic::flood_from_anywhere(&lab, SYNS, u32::MAX));
+        let flood = scope.spawn(|| flood::from_anywhere(&lab, SYNS, u32::MAX));
         let clients = traffic::complete(&lab, Family::V6, CONNECTIONS);
         assert!(flood.join().is_ok_and(|sent| sent.is_ok()));
         clients
@@ -121,6 +122,13 @@ fn resident(pid: u32) -> Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
+/// How long a process waited for a CPU that others had, in nanoseconds (its first thread, which is all
+/// that handshake has).
+fn kept_waiting_ns(pid: u32) -> Result<u64> {
+    let times = fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
+    Ok(times.split(' ').nth(1).context("no run delay")?.parse()?)
+}
+
 /// Kernel memory of the BPF objects of a process in bytes, each counted once.
 fn kernel_memory(pid: u32) -> Result<u64> {
     let mut maps = std::collections::BTreeMap::new();
@@ -134,10 +142,12 @@ fn kernel_memory(pid: u32) -> Result<u64> {
     Ok(maps.values().sum())
 }
 
-/// SYNs from addresses that do not exist, beside a thousand connections. So many a second as a
-/// program that was built without optimisation can read on a CPU that it shares with others.
+/// SYNs from addresses that do not exist, beside a thousand connections: as many a second as a program
+/// that was built without optimisation can follow, on CPUs that it shares with the flood.
 fn forged(syns: u32, arguments: &[&str]) -> Result<()> {
-    const PER_SECOND: u32 = 30_000;
+    const PER_SECOND: u32 = 40_000;
+    /// Part of the time that a program which gets its CPU does not wait for it.
+    const BUSY_MACHINE: f64 = 0.1;
     const BATCHES: usize = 20;
     const BATCH: usize = 50;
     let lab = Lab::direct()?;
@@ -148,8 +158,9 @@ fn forged(syns: u32, arguments: &[&str]) -> Result<()> {
     watcher.await_stderr("watching srv0", Duration::from_secs(20))?;
     let kernel_before = kernel_memory(watcher.pid())?;
     let mut memory = Vec::new();
+    let (start, waited_before) = (Instant::now(), kept_waiting_ns(watcher.pid())?);
     thread::scope(|scope| {
-        let flood = scope.spawn(|| traffic::flood_from_anywhere(&lab, syns, PER_SECOND));
+        let flood = scope.spawn(|| flood::from_anywhere(&lab, syns, PER_SECOND));
         let pause = Duration::from_secs(1).mul_f64(f64::from(syns / PER_SECOND) / BATCHES as f64);
         for _ in 0..BATCHES {
             traffic::complete(&lab, Family::V6, BATCH)?;
@@ -162,6 +173,8 @@ fn forged(syns: u32, arguments: &[&str]) -> Result<()> {
     thread::sleep(Duration::from_millis(700));
     memory.push(resident(watcher.pid())?);
     assert_eq!(kernel_memory(watcher.pid())?, kernel_before, "kernel memory");
+    let waited_ns = kept_waiting_ns(watcher.pid())? - waited_before;
+    let waited = waited_ns as f64 / start.elapsed().as_nanos() as f64;
     let report = watcher.stop()?;
     assert!(report.status.success(), "{}", report.stderr);
 
@@ -178,12 +191,14 @@ fn forged(syns: u32, arguments: &[&str]) -> Result<()> {
     for failure in ["refused", "half-open", "reset-by", "aborted", "icmp-unreachable"] {
         assert_eq!(words.outcome(failure), 0, "{said}");
     }
-    // Every connection is followed, unless the machine kept the reader from its CPU for so long that
-    // a ring half filled: never for long.
-    let left_out = events("sampled out");
-    assert!(left_out <= u64::from(syns) / 20, "{said}");
-    let completed = words.outcome("completed");
+    // Every connection is followed and nothing is left out. Only if other work of this machine kept
+    // the program from its CPU, so that a ring half filled, is what it followed a sample.
+    let (left_out, completed) = (events("sampled out"), words.outcome("completed"));
+    println!("{completed} completed, {left_out} left out, kept waiting {waited:.3} of the time");
+    assert!(left_out == 0 || waited > BUSY_MACHINE, "{waited} {said}");
     assert!(completed == connections || left_out > 0 && completed < connections, "{said}");
+    let estimate = words.number("sampling", "completed");
+    assert!(left_out == 0 || estimate.abs_diff(connections) <= connections / 4, "{said}");
     // A third into the flood, every table is full.
     let (plateau, end) = (memory[BATCHES / 3..].iter().min(), memory.iter().max());
     let (plateau, end) = (plateau.context("no memory")? >> 10, end.context("no memory")? >> 10);
@@ -199,7 +214,7 @@ fn a_million_forged_syns_hide_none_of_a_thousand_connections() -> Result<()> {
 
 #[test]
 fn nor_do_they_with_tables_of_a_tenth() -> Result<()> {
-    forged(300_000, &["--table-entries", "1638", "--max-attempts", "6553"])
+    forged(500_000, &["--table-entries", "1638", "--max-attempts", "6553"])
 }
 
 /// With nothing to read the program sleeps up to a second, and must be woken.
