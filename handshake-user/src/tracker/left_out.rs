@@ -36,7 +36,85 @@ impl LeftOut {
 
 #[cfg(test)]
 mod tests {
+    use handshake_common::event::{Event, kind};
+    use handshake_common::packet::tunnel::Layers;
+
     use super::*;
+    use crate::attempt::Observation;
+    use crate::outcome::{EndedBy, Outcome};
+    use crate::tracker::{Config, Tracker};
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    /// A segment between one client and the server, let in by `sample_shift`.
+    fn segment(kind: u8, client: u16, time: Nanos, sample_shift: Shift) -> Observation {
+        let (source_port, dest_port) =
+            if kind == kind::SYN_ACK { (443, client) } else { (client, 443) };
+        let event = Event {
+            time_ns: time as u64,
+            kind,
+            ip_version: 4,
+            source_port,
+            dest_port,
+            seq: u32::from(kind == kind::ACK),
+            ack: u32::from(kind != kind::SYN),
+            sample_shift,
+            ..Event::ZERO
+        };
+        Observation { event, source: 0, frame: 0, layers: Layers::NONE }
+    }
+
+    fn tracker() -> Tracker {
+        Tracker::new(Config { timeout: 10 * SECOND, linger: 60 * SECOND, max_attempts: 100 })
+    }
+
+    #[test]
+    fn silence_of_what_may_have_begun_before_is_no_failure() {
+        let mut tracker = tracker();
+        // Let in by the larger shift: nothing of it was left out before.
+        tracker.observe(&segment(kind::SYN, 1, 99 * SECOND, 3));
+        tracker.note_sampling_lowered(3, 100 * SECOND);
+        tracker.observe(&segment(kind::SYN, 2, 101 * SECOND, 2));
+        tracker.observe(&segment(kind::SYN_ACK, 3, 102 * SECOND, 2));
+        tracker.observe(&segment(kind::SYN_ACK, 4, 103 * SECOND, 0));
+        tracker.observe(&segment(kind::ACK, 4, 103 * SECOND, 0));
+        // The linger time is over: a SYN is the first of its attempt.
+        tracker.observe(&segment(kind::SYN, 5, 161 * SECOND, 2));
+        tracker.expire(300 * SECOND);
+        tracker.finish();
+        let mut ended: Vec<_> = tracker.drain().collect();
+        ended.sort_by_key(|attempt| attempt.id);
+        let told: Vec<_> =
+            ended.iter().map(|one| (one.outcome, one.ended_by, one.uncertain)).collect();
+        assert_eq!(
+            told,
+            [
+                (Outcome::NoAnswer, EndedBy::Timeout, false),
+                (Outcome::Unfinished, EndedBy::Loss, true),
+                (Outcome::Unfinished, EndedBy::Loss, true),
+                (Outcome::CompletedPartial, EndedBy::Handshake, true),
+                (Outcome::NoAnswer, EndedBy::Timeout, false),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_attempt_stands_for_as_many_as_its_first_event_says() {
+        let mut tracker = tracker();
+        for (client, shift) in [(1, 0), (2, 3), (3, 7)] {
+            tracker.observe(&segment(kind::SYN, client, SECOND, shift));
+            // A pending flow is always let in: its copies say nothing of what was left out.
+            tracker.observe(&segment(kind::SYN, client, 2 * SECOND, 0));
+            tracker.observe(&segment(kind::SYN_ACK, client, 3 * SECOND, 0));
+        }
+        tracker.observe(&segment(kind::ACK, 3, 3 * SECOND, 0));
+        tracker.finish();
+        let stats = tracker.stats();
+        let of = |outcome| stats.outcomes_estimate[outcome as usize];
+        assert_eq!((stats.started, stats.started_estimate), (3, 1 + 8 + 128));
+        assert_eq!((of(Outcome::Completed), of(Outcome::Unfinished)), (128, 1 + 8));
+        assert_eq!(tracker.drain().map(|one| one.sample_shift).max(), Some(7));
+    }
 
     #[test]
     fn only_a_shift_that_fell_and_only_for_the_linger_time_makes_doubtful() {
