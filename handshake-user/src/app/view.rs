@@ -9,8 +9,8 @@ use crate::attempt::Nanos;
 use crate::engine::Loss;
 use crate::loader::{Attachment, Loader};
 use crate::output::json::{
-    self, FilterRecord, InterfaceRecord, LossRecord, ReloadRecord, SCHEMA, SamplingRecord, StartRecord,
-    SummaryRecord, seconds,
+    self, FilterRecord, InterfaceRecord, LossRecord, ReloadRecord, SCHEMA, SamplingRecord,
+    StartRecord, SummaryRecord, seconds,
 };
 use crate::output::lines::Lines;
 use crate::sampling::{Change, one_in};
