@@ -269,11 +269,12 @@ fn the_summary_says_what_handshake_costs() -> Result<()> {
         assert_eq!(of("cpu_per_attempt_ns"), cpu / number(&summary["started"]), "{cost}");
         assert!(cpu > 0 && of("resident_highest_bytes") > 1 << 20, "{cost}");
         let programs = cost["programs"].as_array().context("no programs")?;
-        assert_eq!(programs.len(), 2, "{cost}");
+        assert!(programs.len() >= 2, "{cost}");
         if measured {
             let runs: u64 = programs.iter().map(|program| number(&program["runs"])).sum();
             assert_eq!(runs, number(&summary["packets_seen"]), "{cost}");
-            assert!(programs.iter().all(|one| number(&one["time_ns"]) > number(&one["runs"])));
+            let took_time = |one: &Value| number(&one["time_ns"]) >= number(&one["runs"]);
+            assert!(programs.iter().all(took_time), "{cost}");
         } else {
             assert!(programs.iter().all(|one| one["runs"].is_null() && one["time_ns"].is_null()));
         }
