@@ -34,7 +34,7 @@ pub fn run(data: &[u8]) {
             Parsed::NotOurs(_) | Parsed::Malformed(_) => {}
         }
     }
-    check_filter(&Record { number: 1, time_ns: -1, link_type, bytes, wire_len });
+    check_filter(&Record { number: 1, time_ns: -1, link_type, bytes, wire_len, settled: None });
 }
 
 /// What the quick look is sure of, the whole parser finds too.

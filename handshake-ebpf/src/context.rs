@@ -38,6 +38,9 @@ pub(crate) fn widen(value: usize, unknown: u64) -> usize {
     value as usize
 }
 
+/// EtherType of an 802.1ad tag.
+const SERVICE_TAG: u16 = 0x88a8;
+
 /// Reads a `T` at `offset` between `data` and `data_end`.
 ///
 /// Both come fresh from the context for each read: a packet pointer that stays alive carries the
@@ -75,8 +78,24 @@ pub(crate) trait Context {
     fn load_bytes(&self, offset: u32, to: *mut u8, len: u32) -> i64;
     /// Index of the interface.
     fn ifindex(&self) -> u32;
-    /// The VLAN id that the NIC took out of the frame, where the hook knows it.
-    fn stripped_vlan(&self) -> Option<u16>;
+    /// The VLAN tag that was taken out of the frame, where the hook knows it.
+    fn stripped_tag(&self) -> Option<StrippedTag>;
+}
+
+/// A VLAN tag that the NIC or the kernel took out of a frame.
+pub(crate) struct StrippedTag {
+    /// Tag control information.
+    pub(crate) tci: u16,
+    /// 802.1ad, not 802.1Q.
+    pub(crate) is_service: bool,
+}
+
+impl StrippedTag {
+    /// The VLAN id.
+    #[inline(always)]
+    pub(crate) fn id(&self) -> u16 {
+        self.tci & 0x0fff
+    }
 }
 
 /// A frame at a hook.
@@ -132,7 +151,7 @@ impl<C: Context> Frame for Packet<C> {
 
     #[inline(always)]
     fn copy(&self, offset: usize, len: usize, to: &mut [u8; 40]) -> usize {
-        copy(self.wire_len(), offset, len, |len| {
+        copy::<MAX_OPTIONS>(self.wire_len(), offset, len, |len| {
             self.0.load_bytes(offset as u32, to.as_mut_ptr(), len)
         })
     }
@@ -179,7 +198,7 @@ impl Context for &XdpContext {
     }
 
     #[inline(always)]
-    fn stripped_vlan(&self) -> Option<u16> {
+    fn stripped_tag(&self) -> Option<StrippedTag> {
         None
     }
 }
@@ -232,17 +251,27 @@ impl Context for &TcContext {
     }
 
     #[inline(always)]
-    fn stripped_vlan(&self) -> Option<u16> {
+    fn stripped_tag(&self) -> Option<StrippedTag> {
         let skb = self.skb.skb;
         // SAFETY: the kernel passes a valid context.
         let (present, tci) = unsafe { ((*skb).vlan_present, (*skb).vlan_tci) };
-        if present == 0 { None } else { Some(tci as u16 & 0x0fff) }
+        if present == 0 {
+            return None;
+        }
+        // SAFETY: as above. In network order.
+        let protocol = unsafe { (*skb).vlan_proto } as u16;
+        Some(StrippedTag { tci: tci as u16, is_service: protocol == SERVICE_TAG.to_be() })
     }
 }
 
-/// Copies what there is of `len` bytes at `offset` in a packet of `packet_len`.
+/// Copies what there is of `len` bytes, at most `MAX`, at `offset` in a packet of `packet_len`.
 #[inline(always)]
-fn copy(packet_len: usize, offset: usize, len: usize, load: impl FnOnce(u32) -> i64) -> usize {
+pub(crate) fn copy<const MAX: usize>(
+    packet_len: usize,
+    offset: usize,
+    len: usize,
+    load: impl FnOnce(u32) -> i64,
+) -> usize {
     let mut len = len;
     if offset >= packet_len {
         return 0;
@@ -258,7 +287,7 @@ fn copy(packet_len: usize, offset: usize, len: usize, load: impl FnOnce(u32) -> 
     unsafe {
         asm!("{0} = {0}", inout(reg) less_one, options(pure, nomem, nostack, preserves_flags));
     }
-    if less_one >= MAX_OPTIONS {
+    if less_one >= MAX {
         return 0;
     }
     let len = less_one + 1;

@@ -48,6 +48,8 @@ static HS_TABLE_MASK: u32 = DEFAULT_BUCKETS - 1;
 static HS_KEY_LOW: u64 = 0;
 #[unsafe(no_mangle)]
 static HS_KEY_HIGH: u64 = 0;
+#[unsafe(no_mangle)]
+static HS_KEEP_FRAMES: u32 = 0;
 
 /// Buckets of the table, minus 1.
 #[inline(always)]
@@ -102,6 +104,14 @@ pub(crate) fn must_wake() -> bool {
         Some(word) => unsafe { ptr::read_volatile(word) != 0 && swap(word, 1, 0) },
         None => false,
     }
+}
+
+/// Do the first bytes of each frame follow its event? The verifier knows the answer and removes
+/// what is not needed.
+#[inline(always)]
+pub(crate) fn keep_frames() -> bool {
+    // SAFETY: a valid static; volatile, because user space overwrites it before loading.
+    unsafe { ptr::read_volatile(&HS_KEEP_FRAMES) != 0 }
 }
 
 /// The secret keys of this run.

@@ -12,10 +12,10 @@ use crate::maps::{self, KernelBucket, keys};
 /// Looks at one packet. Adds one to exactly one packet class.
 #[inline(always)]
 pub(crate) fn observe<C: Context>(context: C, hook: Hook, link: Link) {
-    observe::observe(&Packet(context), link, &keys(), &mut AtHook(hook));
+    observe::observe(&Packet(context), link, &keys(), &mut AtHook(hook, link));
 }
 
-struct AtHook(Hook);
+struct AtHook(Hook, Link);
 
 impl<C: Context> Sink<Packet<C>> for AtHook {
     type Bucket<'a> = KernelBucket;
@@ -42,6 +42,6 @@ impl<C: Context> Sink<Packet<C>> for AtHook {
 
     #[inline(always)]
     fn emit(&mut self, packet: &Packet<C>, time_ns: u64, what: What<'_>) {
-        emit(packet, self.0, time_ns, what);
+        emit(packet, self.0, self.1, time_ns, what);
     }
 }

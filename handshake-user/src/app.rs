@@ -1,6 +1,7 @@
 //! Wires everything for `handshake watch`: interfaces → loader → engine → outputs.
 
 mod pace;
+mod recording;
 mod reload;
 mod service;
 mod signals;
@@ -22,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::Sources;
 use crate::doctor;
 use crate::engine::Engine;
+use crate::evidence::{Evidence, Limits};
 use crate::exit::{Failure, NOTHING_ATTACHED, RUNTIME};
 use crate::interfaces::{self, Change, Interface};
 use crate::loader::{self, Files, HookChoice, Loader, Options, State, XdpModeChoice};
@@ -29,6 +31,7 @@ use crate::output::json::FilterRecord;
 use crate::output::{self, escape::Escaped};
 use crate::places::Places;
 use crate::query::Query;
+use crate::recorder::Recorder;
 use crate::selection::Selection;
 use crate::snapshot::Summary;
 use crate::stderr::{say, say_lines};
@@ -143,6 +146,7 @@ struct Watching<'a> {
     places: Places,
     books: Books,
     pace: Pace,
+    recorder: Option<Recorder>,
     view: View,
     targets: Targets,
     changes: interfaces::Watch,
@@ -168,6 +172,7 @@ impl<'a> Watching<'a> {
         let signals = Signals::hear()?;
         let changes = interfaces::watch().map_err(Failure::from)?;
         let (targets, chosen) = Targets::choose(&args.interfaces)?;
+        let mut recorder = recording::create(args)?;
         let mut loader = Loader::load(&options(args)).map_err(Failure::from)?;
         let rings = loader.take_rings().context("the rings are taken")?;
         if args.self_cost
@@ -183,11 +188,15 @@ impl<'a> Watching<'a> {
         say_filter(selection.query(), &shown);
         let filter = filter_record(selection.query(), &shown);
         let pace = Pace::new(rings.bells()?).context("cannot wait for the rings")?;
-        let engine = Engine::new(rings, config(args), selection);
+        let mut engine = Engine::new(rings, config(args), selection);
         let mut view = View::new(args.format)?;
         let mut places = Places::new();
         for attachment in loader.attachments() {
             places.name(attachment.index, &attachment.name);
+        }
+        if let Some(recorder) = &mut recorder {
+            engine.keep_evidence(Evidence::new(Limits::default()));
+            recorder.begin(loader.attachments().map(recording::link), &places);
         }
         view.start(&loader, filter, places.now())?;
         Ok(Self {
@@ -199,6 +208,7 @@ impl<'a> Watching<'a> {
             places,
             books: Books::new(),
             pace,
+            recorder,
             view,
             targets,
             changes,
@@ -246,11 +256,7 @@ impl<'a> Watching<'a> {
                     next_check = Instant::now() + CHECK;
                 }
                 () = sleep_until(next_tell) => {
-                    if is_congested {
-                        self.view.say_stall();
-                    } else {
-                        self.tell()?;
-                    }
+                    self.tell(is_congested)?;
                     next_tell = Instant::now() + TELL;
                 }
                 () = self.view.queue().news() => {
@@ -284,9 +290,28 @@ impl<'a> Watching<'a> {
             return;
         }
         self.privileged = false;
-        if let Err(error) = self.loader.shed_privileges(Files::None) {
+        // The recorder makes files later, also in a directory of somebody else.
+        let files = if self.recorder.is_some() { Files::Write } else { Files::None };
+        if let Err(error) = self.loader.shed_privileges(files) {
             say(format_args!("handshake: keeps capabilities: {error}"));
         }
+    }
+
+    /// Says what was lost, left out or not recorded, unless stdout takes nothing now.
+    fn tell(&mut self, is_congested: bool) -> Result<()> {
+        if is_congested {
+            self.view.say_stall();
+            self.recorder.iter_mut().for_each(Recorder::flush);
+            return Ok(());
+        }
+        let now = self.places.now();
+        let (change, count) = self.engine.sampling();
+        self.view.sampling(change, count, now)?;
+        self.view.losses(&self.engine.losses(), now)?;
+        if let Some(recorder) = &mut self.recorder {
+            recording::tell(recorder, &mut self.view, now)?;
+        }
+        Ok(())
     }
 
     fn is_enough(&self) -> bool {
@@ -294,7 +319,9 @@ impl<'a> Watching<'a> {
     }
 
     fn show(&mut self) -> Result<Reader> {
+        let mut reader = Reader::Present;
         for attempt in self.engine.ended() {
+            let segments = self.engine.take_evidence(attempt.id);
             let view = self.places.view(&attempt, self.engine.sources());
             self.books.record(&view);
             if self.is_enough() || !self.shown.matches_view(&view) {
@@ -302,11 +329,15 @@ impl<'a> Watching<'a> {
                 continue;
             }
             self.printed += 1;
-            if self.view.attempt(&view)? == Reader::Gone {
-                return Ok(Reader::Gone);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.attempt(&view, segments.as_ref(), &self.places);
+            }
+            // Also when nobody reads: the others are recorded.
+            if reader == Reader::Present {
+                reader = self.view.attempt(&view)?;
             }
         }
-        Ok(self.view.flush()?)
+        if reader == Reader::Present { Ok(self.view.flush()?) } else { Ok(reader) }
     }
 
     fn on_change(&mut self, change: Change) -> Result<()> {
@@ -400,6 +431,9 @@ impl<'a> Watching<'a> {
         self.loader.say_logs();
         self.engine.finish(&self.loader).map_err(Failure::from)?;
         let shown = self.show_end();
+        if let Some(recorder) = &self.recorder {
+            recording::say_end(recorder);
+        }
         let handed_over = self.hand_over().await;
         say_lines(crate::output::summary::Text(&self.summary()));
         shown.and(handed_over)
@@ -436,18 +470,10 @@ impl<'a> Watching<'a> {
         Summary { hidden: self.hidden, ..self.engine.summary(&self.loader) }
     }
 
-    /// Says what was lost or left out since it was last told.
-    fn tell(&mut self) -> Result<()> {
-        let (change, count) = self.engine.sampling();
-        self.view.sampling(change, count, self.places.now())?;
-        self.view.losses(&self.engine.losses(), self.places.now())?;
-        Ok(())
-    }
-
     /// What is left to be said on stdout.
     fn show_end(&mut self) -> Result<()> {
         let reader = self.show()?;
-        self.tell()?;
+        self.tell(false)?;
         if reader == Reader::Present {
             self.view.summary(&self.summary(), self.started.elapsed(), self.places.now())?;
         }
@@ -499,6 +525,7 @@ fn options(args: &WatchArgs) -> Options {
         },
         ring_bytes: args.ring_bytes,
         table_buckets: args.table_entries.div_ceil(handshake_common::filter::WAYS as u32),
+        keep_frames: args.record.is_some(),
         ..Options::default()
     }
 }

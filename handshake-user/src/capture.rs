@@ -30,6 +30,9 @@ pub const MAX_CAPTURED: u32 = 262_144;
 /// Most interfaces a pcapng section may declare; bounds the memory a hostile file can ask for.
 pub const MAX_INTERFACES: usize = 65_536;
 
+/// What the name of the application begins with in the section headers of handshake's recorder.
+pub const RECORDER: &[u8; 20] = b"handshake recorder v";
+
 /// One packet record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -43,6 +46,18 @@ pub struct Record<'a> {
     pub bytes: &'a [u8],
     /// Length of the frame on the wire as the record gives it.
     pub wire_len: usize,
+    /// What the file says, before this record, of everything that is open.
+    pub settled: Option<Settled>,
+}
+
+/// A mark of handshake's own recorder, which writes attempts one after the other: of what is open
+/// here, nothing follows (docs/recording.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Nothing more came until this time, in nanoseconds since 1970, when it ended.
+    Silent(i64),
+    /// Whether more came is not known.
+    Unknown,
 }
 
 /// The verdict over a whole input.
@@ -226,6 +241,15 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
+    /// What the file says of everything that is open, behind the last record.
+    #[must_use]
+    pub fn settled(&mut self) -> Option<Settled> {
+        match &mut self.format {
+            Format::Pcapng(sections) => sections.take_settled(),
+            Format::Unknown | Format::Pcap(_) => None,
+        }
+    }
+
     /// How the input ended; before [`Self::next_record`] has returned `None`, how far it was read.
     #[must_use]
     pub fn end(&self) -> End {
@@ -246,6 +270,7 @@ impl<R: Read> CaptureReader<R> {
     }
 
     fn record(&mut self, meta: &Meta) -> Record<'_> {
+        let settled = self.settled();
         self.records += 1;
         self.any_decoded |= Link::of_capture(meta.link_type).is_some();
         self.undecoded.get_or_insert((self.input.record_start(), meta.link_type));
@@ -255,6 +280,7 @@ impl<R: Read> CaptureReader<R> {
             link_type: meta.link_type,
             bytes: &self.frame,
             wire_len: meta.wire_len as usize,
+            settled,
         }
     }
 

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use crate::query::Query;
+use crate::recorder::Wanted;
 
 /// Follows every TCP handshake to its outcome.
 #[derive(Debug, Parser)]
@@ -97,7 +99,8 @@ const WATCH_EXAMPLES: &str = "Examples:
   handshake watch                                 until Ctrl-C
   handshake watch -i eth0 -i 'veth*' --port 443   two kinds of interface, one port
   handshake watch --net 10.0.0.0/8 --format json  see `handshake schema`
-  handshake watch --duration 1m --format none     only a summary of one minute";
+  handshake watch --duration 1m --format none     only a summary of one minute
+  handshake watch --record fails.pcapng           and keep the packets of what fails";
 
 const REPLAY_EXAMPLES: &str = "Examples:
   handshake replay capture.pcapng                 one line an attempt
@@ -222,6 +225,29 @@ pub struct WatchArgs {
           allow_hyphen_values = true)]
     pub filters: Vec<Query>,
 
+    /// Keep the handshake packets of failed attempts as evidence, in a pcapng file.
+    ///
+    /// For Wireshark, and for `handshake replay`, which tells the same outcomes. Each packet has a
+    /// comment that says what it meant, the last one of an attempt the outcome. A file that exists
+    /// is not overwritten.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
+    /// Which attempts to record: outcomes, "failed", "uncertain" or "all"; several with commas.
+    #[arg(long = "record-outcome", value_name = "OUTCOME", default_value = "failed",
+          value_delimiter = ',', value_parser = wanted(), requires = "record")]
+    pub record_outcomes: Vec<Wanted>,
+
+    /// Bytes after which recording goes on in a new file: FILE_00002, FILE_00003, …
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, requires = "record",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub record_size: u64,
+
+    /// Recorded files that are kept; the oldest one of this run is removed.
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "record",
+          value_parser = record_files)]
+    pub record_files: usize,
+
     /// Most attempts open at once, and most ended ones remembered; bare SYNs are evicted first.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ATTEMPTS,
           value_parser = max_attempts)]
@@ -314,6 +340,19 @@ fn duration(text: &str) -> Result<Duration, String> {
     match Duration::try_from(span) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("the duration must be longer than zero".to_owned()),
+    }
+}
+
+/// An outcome to record, or a group of them.
+fn wanted() -> impl TypedValueParser<Value = Wanted> {
+    PossibleValuesParser::new(Wanted::names())
+        .try_map(|name| Wanted::of(&name).ok_or("no such outcome"))
+}
+
+fn record_files(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=100_000) => Ok(count),
+        _ => Err("expected a number from 1 to 100000".to_owned()),
     }
 }
 

@@ -158,6 +158,23 @@ impl Segments {
         self.first.iter().chain(&self.last)
     }
 
+    /// Those that count: without what another interface or hook had seen before. With each comes how
+    /// many were left out before it.
+    #[must_use]
+    pub fn counted(&self) -> Vec<(&Seen, u64)> {
+        let mut counted = Vec::with_capacity(self.first.len() + self.last.len());
+        let mut left_out = 0;
+        for (place, seen) in self.iter().enumerate() {
+            if place == self.first.len() {
+                left_out = self.left_out;
+            }
+            if seen.verdict != Verdict::Copy {
+                counted.push((seen, std::mem::take(&mut left_out)));
+            }
+        }
+        counted
+    }
+
     /// Appends a segment; returns the one that had to go for it.
     fn push(&mut self, seen: Seen, limits: &Limits) -> Option<Seen> {
         if self.first.len() < limits.first {
@@ -276,6 +293,18 @@ mod tests {
         let all = evidence.take(1).unwrap();
         assert_eq!((seqs(&all), all.left_out()), (vec![0, 1, 97, 98, 99], 95));
         assert_eq!((evidence.bytes(), evidence.attempts()), (0, 0));
+    }
+
+    #[test]
+    fn copies_do_not_count_and_what_was_left_out_is_said_behind_them() {
+        let mut evidence = Evidence::new(Limits { bytes: 1 << 20, first: 2, last: 2 });
+        for seq in 0..6 {
+            let verdict = if seq == 1 || seq == 4 { Verdict::Copy } else { Verdict::SynAgain };
+            evidence.note(1, Seen { verdict, ..seen(seq) });
+        }
+        let all = evidence.take(1).unwrap();
+        let counted = all.counted().into_iter().map(|(seen, out)| (seen.event.seq, out));
+        assert_eq!(counted.collect::<Vec<_>>(), [(0, 0), (5, 2)]);
     }
 
     #[test]

@@ -14,8 +14,7 @@ pub const NOTHING_ATTACHED: u8 = 3;
 /// A privilege is missing.
 pub const NO_PRIVILEGE: u8 = 77;
 
-/// An error that says how the program shall exit. (Usage errors exit with 2 in clap; a missing
-/// privilege is 77.)
+/// An error that says how the program shall exit. (A missing privilege is 77.)
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.

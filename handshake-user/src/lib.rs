@@ -26,6 +26,8 @@ pub mod outcome;
 pub mod output;
 pub mod places;
 pub mod query;
+pub mod rebuild;
+pub mod recorder;
 pub mod replay;
 pub mod sampling;
 pub mod selection;

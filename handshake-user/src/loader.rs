@@ -105,6 +105,9 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Wanted buckets of the filter table, 64 bytes each: see [`Options::table_size`].
     pub table_buckets: u32,
+    /// Shall the first bytes of each frame follow its event? A ring then holds 2 events where it
+    /// held 5.
+    pub keep_frames: bool,
 }
 
 impl Default for Options {
@@ -115,6 +118,7 @@ impl Default for Options {
             tc: TcChoice::default(),
             ring_bytes: DEFAULT_RING_BYTES,
             table_buckets: DEFAULT_BUCKETS,
+            keep_frames: false,
         }
     }
 }
@@ -499,11 +503,13 @@ fn load_object(options: &Options) -> Result<Ebpf, LoadError> {
     let mask = buckets - 1;
     let fill_shift = sample::fill_shift(options.ring_size());
     let (low, high) = (random(), random());
+    let keep_frames = u32::from(options.keep_frames);
     EbpfLoader::new()
         .override_global(name::TABLE_MASK, &mask, true)
         .override_global(name::FILL_SHIFT, &fill_shift, true)
         .override_global(name::KEY_LOW, &low, true)
         .override_global(name::KEY_HIGH, &high, true)
+        .override_global(name::KEEP_FRAMES, &keep_frames, true)
         .map_max_entries(name::TABLE, buckets)
         .load(OBJECT)
         .map_err(|error| LoadError::from_object(&error))

@@ -5,4 +5,5 @@ pub mod escape;
 pub mod json;
 pub mod lines;
 pub mod man;
+pub mod pcapng;
 pub mod summary;

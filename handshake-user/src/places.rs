@@ -66,12 +66,18 @@ impl Places {
         Nanos::try_from(Clock::now()).unwrap_or(Nanos::MAX).saturating_add(self.to_wall())
     }
 
+    /// The name of an interface; "?" if it never had one.
+    #[must_use]
+    pub fn interface(&self, index: u32) -> &str {
+        self.names.get(&index).map_or("?", String::as_str)
+    }
+
     /// Where a source is, and the host's part in attempts of `key`.
     #[must_use]
     pub fn place(&self, key: &Key, source: SourceId, sources: &Sources) -> Place<'_> {
         let (index, hook) = sources.of(source).unwrap_or((0, 0));
         Place {
-            interface: self.names.get(&index).map_or("?", String::as_str),
+            interface: self.interface(index),
             hook: Hook::from_index(hook).map_or("?", Hook::name),
             role: self.role(key),
         }

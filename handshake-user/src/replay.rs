@@ -15,7 +15,7 @@ use handshake_common::abi::Counter;
 use jiff::tz::TimeZone;
 
 use crate::attempt::{Attempt, Nanos, Observation};
-use crate::capture::{CaptureReader, End, Status};
+use crate::capture::{CaptureReader, End, Settled, Status};
 use crate::cli::{DEFAULT_MAX_ATTEMPTS, ReplayArgs, ReplayFormat};
 use crate::metrics::Metrics;
 use crate::output::escape::Escaped;
@@ -157,6 +157,7 @@ fn replay_with<R: Read, W: Write>(
     let mut capture = CaptureReader::new(input);
     let mut run = Run::new(args, buckets, color);
     while let Some(record) = capture.next_record() {
+        run.settle(record.settled);
         run.tracker.expire(record.time_ns);
         let observation = run.source.feed(&record);
         run.note_forgotten(record.time_ns);
@@ -167,6 +168,7 @@ fn replay_with<R: Read, W: Write>(
             break;
         }
     }
+    run.settle(capture.settled());
     run.tracker.finish();
     let mut reader = run.print(out)?;
     if out.flush()? == Reader::Gone {
@@ -223,6 +225,15 @@ impl Run {
             self.tracker.observe(observation);
         } else {
             self.events.filtered += 1;
+        }
+    }
+
+    /// The recorder's marks end what is open.
+    fn settle(&mut self, settled: Option<Settled>) {
+        match settled {
+            Some(Settled::Silent(until)) => self.tracker.settle_all(Some(until)),
+            Some(Settled::Unknown) => self.tracker.settle_all(None),
+            None => {}
         }
     }
 

@@ -201,6 +201,21 @@ impl Tracker {
         }
     }
 
+    /// The input says that nothing follows of what is open: it ended in silence at a certain time,
+    /// or it is not known how.
+    pub fn settle_all(&mut self, silent_until: Option<Nanos>) {
+        for key in self.table.keys() {
+            let Some(open) = self.table.get(&key) else { continue };
+            let end = match silent_until {
+                Some(_) if !self.is_uncertain(open) => {
+                    End::new(open.unanswered(), EndedBy::Timeout, silent_until)
+                }
+                _ => End::new(Outcome::Unfinished, EndedBy::Eof, None),
+            };
+            self.end(&key, end);
+        }
+    }
+
     /// Takes one event, not before the ones observed earlier (captures may go backwards), and says
     /// what it meant.
     pub fn observe(&mut self, seen: &Observation) -> Judged {

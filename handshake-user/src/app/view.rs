@@ -158,6 +158,13 @@ impl View {
         Ok(())
     }
 
+    /// Attempts that should have been recorded.
+    pub(super) fn not_recorded(&mut self, count: u64, now: Nanos) -> io::Result<()> {
+        self.loss(Loss { reason: "not-recorded", count }, now)?;
+        say(format_args!("handshake: {count} attempts were not recorded"));
+        Ok(())
+    }
+
     /// The last record.
     pub(super) fn summary(
         &mut self,
@@ -226,7 +233,8 @@ fn interface(attachment: &Attachment) -> InterfaceRecord {
     }
 }
 
-fn kernel_release() -> String {
+/// The kernel's version.
+pub(super) fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .map_or_else(|_| "unknown".to_owned(), |release| release.trim().to_owned())
 }

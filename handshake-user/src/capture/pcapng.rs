@@ -3,11 +3,12 @@
 //!
 //! Enhanced, simple and obsolete packet blocks are packets; interface descriptions are remembered
 //! until the next section; every other block is stepped over by its length, whatever is in it.
+//! Except in files of handshake's own recorder, where interface statistics are marks ([`Settled`]).
 
 use std::io::Read;
 
 use super::input::{ByteOrder, Input};
-use super::{Damage, MAX_CAPTURED, MAX_INTERFACES, Meta};
+use super::{Damage, MAX_CAPTURED, MAX_INTERFACES, Meta, RECORDER, Settled};
 
 /// Type of a section header block, the same in either byte order.
 pub(super) const MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
@@ -22,11 +23,13 @@ mod block {
     pub(super) const INTERFACE: u32 = 1;
     pub(super) const OBSOLETE_PACKET: u32 = 2;
     pub(super) const SIMPLE_PACKET: u32 = 3;
+    pub(super) const INTERFACE_STATISTICS: u32 = 5;
     pub(super) const ENHANCED_PACKET: u32 = 6;
 }
 
 mod option {
     pub(super) const END: u16 = 0;
+    pub(super) const APPLICATION: u16 = 4;
     pub(super) const TIME_RESOLUTION: u16 = 9;
     pub(super) const TIME_OFFSET: u16 = 14;
 }
@@ -34,6 +37,9 @@ mod option {
 /// A pcapng file behind its first section header.
 pub(super) struct Sections {
     order: ByteOrder,
+    /// The section was written by handshake's recorder.
+    is_ours: bool,
+    settled: Option<Settled>,
     interfaces: Vec<Interface>,
     /// Time of the packet before, which a simple packet block takes.
     last_time_ns: i64,
@@ -118,11 +124,17 @@ impl Sections {
     /// Reads the first section header, behind its block type.
     pub(super) fn open<R: Read>(input: &mut Input<R>) -> Result<Self, Damage> {
         let len = input.array()?;
-        let order = match read_section_header(len, input) {
+        let (order, is_ours) = match read_section_header(len, input) {
             Err(Damage::ByteOrder(_)) => return Err(Damage::UnknownMagic),
             other => other?,
         };
-        Ok(Self { order, interfaces: Vec::new(), last_time_ns: 0 })
+        let interfaces = Vec::new();
+        Ok(Self { order, is_ours, settled: None, interfaces, last_time_ns: 0 })
+    }
+
+    /// The mark that was read last, once.
+    pub(super) fn take_settled(&mut self) -> Option<Settled> {
+        self.settled.take()
     }
 
     /// The next packet; its bytes go to `frame`.
@@ -137,7 +149,7 @@ impl Sections {
             let [a, b, c, d, len @ ..] = header;
             let block_type = [a, b, c, d];
             if block_type == MAGIC {
-                self.order = read_section_header(len, input)?;
+                (self.order, self.is_ours) = read_section_header(len, input)?;
                 self.interfaces.clear();
                 continue;
             }
@@ -165,6 +177,10 @@ impl Sections {
                 Some(self.packet(block_type, &mut block, input, frame)?)
             }
             block::SIMPLE_PACKET => Some(self.simple_packet(&mut block, input, frame)?),
+            block::INTERFACE_STATISTICS if self.is_ours => {
+                self.settled = Some(self.mark(&mut block, input)?);
+                None
+            }
             _ => None,
         };
         block.finish(self.order, input)?;
@@ -213,6 +229,18 @@ impl Sections {
         read_frame(captured, block, input, frame)?;
         let link_type = u32::from(interface.link_type);
         Ok(Meta { time_ns: self.last_time_ns, link_type, wire_len })
+    }
+
+    /// A mark of the recorder: a time, or zero.
+    fn mark<R: Read>(&self, block: &mut Block, input: &mut Input<R>) -> Result<Settled, Damage> {
+        let header = block.array::<12, R>(input)?;
+        let [interface, high, low] = [0, 1, 2].map(|at| self.order.word(&header, at));
+        let ticks = (u64::from(high) << 32) | u64::from(low);
+        let interface = self.interface(interface)?;
+        Ok(match ticks {
+            0 => Settled::Unknown,
+            ticks => Settled::Silent(interface.clock.time_ns(ticks)),
+        })
     }
 
     fn interface(&self, number: u32) -> Result<Interface, Damage> {
@@ -280,8 +308,12 @@ fn read_frame<R: Read>(
     input.frame(frame, captured)
 }
 
-/// Reads a section header whose type and raw length were read, and returns the section's order.
-fn read_section_header<R: Read>(len: [u8; 4], input: &mut Input<R>) -> Result<ByteOrder, Damage> {
+/// Reads a section header whose type and raw length were read, and returns the section's order and
+/// whether handshake's recorder wrote it.
+fn read_section_header<R: Read>(
+    len: [u8; 4],
+    input: &mut Input<R>,
+) -> Result<(ByteOrder, bool), Damage> {
     let magic: [u8; 4] = input.array()?;
     let order = if ByteOrder::Big.u32(magic) == BYTE_ORDER_MAGIC {
         ByteOrder::Big
@@ -293,6 +325,28 @@ fn read_section_header<R: Read>(len: [u8; 4], input: &mut Input<R>) -> Result<By
     let mut block = Block::new(order.u32(len))?;
     block.claim(4)?;
     block.skip(SECTION_BODY - 4, input)?;
+    let is_ours = names_us(order, &mut block, input)?;
     block.finish(order, input)?;
-    Ok(order)
+    Ok((order, is_ours))
+}
+
+/// Walks the options of a section header up to the name of the application that wrote it.
+fn names_us<R: Read>(
+    order: ByteOrder,
+    block: &mut Block,
+    input: &mut Input<R>,
+) -> Result<bool, Damage> {
+    while block.left >= 4 {
+        let [a, b, c, d] = block.array(input)?;
+        let (code, len) = (order.u16([a, b]), order.u16([c, d]));
+        let padded = u32::from(len).next_multiple_of(4);
+        if code == option::END || padded > block.left {
+            break;
+        }
+        if code == option::APPLICATION && padded >= RECORDER.len() as u32 {
+            return Ok(&block.array(input)? == RECORDER);
+        }
+        block.skip(padded, input)?;
+    }
+    Ok(false)
 }

@@ -70,6 +70,8 @@ pub struct Attachment {
     pub index: u32,
     /// Interface name when it was attached.
     pub name: String,
+    /// What its frames begin with.
+    pub link: LinkKind,
     /// Packets that arrive.
     pub ingress: Placement,
     /// Packets that leave.
@@ -168,6 +170,7 @@ pub(super) fn attach(
     let attachment = Attachment {
         index: interface.index,
         name: interface.name.clone(),
+        link: interface.link,
         ingress: Placement { hook, how: ingress_how },
         egress: Placement { hook: Hook::TcEgress, how: egress_how },
         reason,

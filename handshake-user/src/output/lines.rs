@@ -119,7 +119,7 @@ fn color(outcome: Outcome) -> &'static str {
 }
 
 /// What to say of an attempt besides its outcome.
-fn details(a: &Attempt) -> Vec<String> {
+pub(super) fn details(a: &Attempt) -> Vec<String> {
     let mut details = Vec::new();
     let parts = [
         ("server", a.latency_server()),

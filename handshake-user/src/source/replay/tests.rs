@@ -24,7 +24,7 @@ fn segment(to_server: bool, flags: u8, seq: u32, ack: u32) -> Vec<u8> {
 
 fn record(number: u64, bytes: &[u8]) -> Record<'_> {
     let time_ns = -5 + number as i64;
-    Record { number, time_ns, link_type: RAW_IP, bytes, wire_len: bytes.len() }
+    Record { number, time_ns, link_type: RAW_IP, bytes, wire_len: bytes.len(), settled: None }
 }
 
 #[test]

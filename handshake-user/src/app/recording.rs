@@ -1,0 +1,68 @@
+//! `--record` in `watch`: from arguments to a recorder, and what it has to say.
+
+use std::io;
+
+use crate::attempt::Nanos;
+use crate::cli::WatchArgs;
+use crate::exit::{Failure, USAGE};
+use crate::interfaces::LinkKind;
+use crate::loader::Attachment;
+use crate::output::pcapng::{About, LinkId};
+use crate::recorder::{Recorder, Settings};
+use crate::stderr::say;
+
+use super::view::{View, kernel_release};
+
+/// A recorder, if one was asked for: its file is there from now on.
+pub(super) fn create(args: &WatchArgs) -> Result<Option<Recorder>, Failure> {
+    let Some(path) = &args.record else { return Ok(None) };
+    let settings = Settings {
+        path: path.clone(),
+        wanted: args.record_outcomes.clone(),
+        file_bytes: args.record_size,
+        files: args.record_files,
+    };
+    let timeout = args.timeout.as_secs_f64();
+    let about = About {
+        system: format!("Linux {}", kernel_release()),
+        comment: format!(
+            "attempts one after the other, each as it ended; times out after {timeout} s; \
+             `handshake replay` tells the same outcomes"
+        ),
+    };
+    Recorder::create(settings, about).map(Some).map_err(|error| Failure::new(USAGE, error))
+}
+
+/// The link of an attachment, as a file declares it.
+pub(super) fn link(attachment: &Attachment) -> LinkId {
+    (attachment.index, attachment.link == LinkKind::Ip)
+}
+
+/// Writes what has been collected, and tells what was not recorded since the last call.
+pub(super) fn tell(recorder: &mut Recorder, view: &mut View, now: Nanos) -> io::Result<()> {
+    recorder.flush();
+    if let Some(failure) = recorder.take_failure() {
+        say(format_args!("handshake: {failure}; recording has ended, watching goes on"));
+    }
+    match recorder.missed() {
+        0 => Ok(()),
+        missed => view.not_recorded(missed, now),
+    }
+}
+
+/// The last word.
+pub(super) fn say_end(recorder: &Recorder) {
+    let done = recorder.done();
+    let files: Vec<_> = recorder.files().map(|path| path.display().to_string()).collect();
+    let removed = match done.files - files.len() as u64 {
+        0 => String::new(),
+        1 => " (1 older file was removed)".to_owned(),
+        count => format!(" ({count} older files were removed)"),
+    };
+    let missed = match done.missed {
+        0 => String::new(),
+        missed => format!("; {missed} were not recorded"),
+    };
+    let (attempts, files) = (done.attempts, files.join(", "));
+    say(format_args!("recorded {attempts} attempts in {files}{removed}{missed}"));
+}
