@@ -1,15 +1,21 @@
 //! A record of a ring: decoded or refused, and what was decoded encodes to the same bytes.
 
 use handshake_common::event::{EVENT_LEN, Event, kind};
+use handshake_common::kept::{self, KEPT_LEN, KEPT_RECORD_LEN, Kept, mark};
 use handshake_common::packet::tunnel::Layers;
 use handshake_user::attempt::{Key, Observation, Opening};
+use handshake_user::evidence::Frame;
+use handshake_user::rebuild::{rebuild, shows};
 use handshake_user::tracker::{Config, Tracker};
 
 /// Decodes the record; an event goes through a tracker.
 pub fn run(data: &[u8]) {
-    let Ok(event) = Event::decode(data) else { return };
-    assert_eq!(data.len(), EVENT_LEN);
-    assert_eq!(encode(&event), data);
+    let Ok((event, kept)) = kept::decode(data) else { return };
+    assert_eq!(encode(&event), data[..EVENT_LEN]);
+    if data.len() > EVENT_LEN {
+        assert_eq!(data.len(), KEPT_RECORD_LEN);
+        check_frame(&event, kept.as_ref(), &data[EVENT_LEN..]);
+    }
     assert!((kind::SYN..=kind::ICMP).contains(&event.kind));
     std::hint::black_box(Opening::of(&event).options());
     let key = Key::from_client(&event);
@@ -21,6 +27,23 @@ pub fn run(data: &[u8]) {
     tracker.finish();
     let started = tracker.stats().started;
     assert_eq!(started, tracker.drain().count() as u64);
+}
+
+/// The frame is what stood behind the event, and shows it or is rebuilt so that it does.
+fn check_frame(event: &Event, kept: Option<&Kept<'_>>, rest: &[u8]) {
+    let len = usize::from(rest[4]);
+    assert!(len <= KEPT_LEN);
+    let Some(kept) = kept else { return assert_eq!(len, 0) };
+    assert_eq!(
+        (kept.bytes, kept.wire_len.to_ne_bytes()),
+        (&rest[8..8 + len], rest[..4].try_into().unwrap())
+    );
+    let frame = Frame::new(kept);
+    assert_eq!(frame.is_ip(), kept.marks & mark::IP != 0);
+    assert!(frame.bytes().len() <= KEPT_LEN + 4);
+    std::hint::black_box(shows(&frame, event));
+    let (rebuilt, wire_len) = rebuild(event, None);
+    assert!(rebuilt.len() as u64 <= u64::from(wire_len));
 }
 
 /// The bytes of an event, field by field.

@@ -47,7 +47,7 @@ impl Frame {
         frame.append(if kept.marks & mark::SERVICE_TAG == 0 { &TAG } else { &SERVICE_TAG });
         frame.append(&kept.tci.to_be_bytes());
         frame.append(rest);
-        frame.wire_len += 4;
+        frame.wire_len = frame.wire_len.saturating_add(4);
         frame
     }
 

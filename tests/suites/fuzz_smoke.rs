@@ -74,7 +74,7 @@ fn options() {
 
 #[test]
 fn records() {
-    smoke("record", targets::record::run, 20_000, 130);
+    smoke("record", targets::record::run, 20_000, 300);
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod neighbours;
 mod outcomes;
 #[path = "live/overload.rs"]
 mod overload;
+#[path = "live/recording.rs"]
+mod recording;
 #[path = "live/refusals.rs"]
 mod refusals;
 #[path = "live/reload.rs"]

@@ -57,6 +57,31 @@ fn every_frame_of_every_capture() {
     }
 }
 
+/// With frames kept behind their events: the same events, and of each frame its first bytes.
+#[test]
+fn kept_frames_are_the_first_bytes_of_theirs() {
+    let captures = Captures::read();
+    for program in Program::ALL {
+        let mut worlds = Worlds::keeping_frames(program);
+        for (name, frame) in captures.of(program.link) {
+            worlds.meet(&frame, &|| name.to_string());
+        }
+        for vector in vectors::strays().iter().chain(&vectors::all()) {
+            let Some(frame) = vector.frame(program.link) else { continue };
+            worlds.meet(&frame, &|| vector.name.clone());
+        }
+        // Every length around what is kept.
+        let opening = vectors::all()[0].opening(program.link);
+        for len in opening.len()..400 {
+            let mut frame = opening.clone();
+            frame.resize(len, 0x5a);
+            worlds.meet(&frame, &|| format!("a SYN and padding, {len} bytes"));
+        }
+        let tally = worlds.end();
+        assert!(tally.events > 700, "{tally}");
+    }
+}
+
 /// Each vector as it is, then each cut of it, which meets a pending attempt: so whatever deserves
 /// an event gets one.
 #[test]

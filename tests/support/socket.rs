@@ -194,3 +194,44 @@ impl RawSocket {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
+
+/// Sends whole frames through one device, link header included.
+#[derive(Debug)]
+pub struct FrameSocket {
+    fd: OwnedFd,
+    address: libc::sockaddr_ll,
+}
+
+impl FrameSocket {
+    /// Opens one on a device of the calling thread's namespace. Needs `CAP_NET_RAW`.
+    pub fn new(device: &str) -> io::Result<Self> {
+        let name = std::ffi::CString::new(device)?;
+        // SAFETY: the name ends in a NUL and outlives the call.
+        let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+        // SAFETY: socket takes three integers.
+        let fd = checked(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0) })?;
+        // SAFETY: socket has just returned the descriptor, and nobody else has it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: sockaddr_ll is made of integers, for which all zeroes are a valid value.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_ifindex = i32::try_from(index).map_err(io::Error::other)?;
+        Ok(Self { fd, address })
+    }
+
+    /// Sends one frame.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        // SAFETY: frame and address outlive the call and are passed with their lengths.
+        let sent = unsafe {
+            libc::sendto(
+                self.fd.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                0,
+                (&raw const self.address).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}

@@ -9,7 +9,9 @@ use handshake_common::abi::{COUNTERS, MAX_CPUS, name, state};
 use handshake_common::event::Event;
 use handshake_common::sample::{Shift, fill_shift};
 use handshake_tests::bpf::create_ring;
+use handshake_user::evidence::{Frame, Sighting};
 use handshake_user::loader::OBJECT;
+use handshake_user::source::ring::FromRecord;
 
 use crate::host::Words;
 use crate::worlds::{BUCKETS, KEYS, Program};
@@ -25,6 +27,8 @@ pub(crate) struct Ran {
     /// The frame came back as it was.
     pub(crate) unchanged: bool,
     pub(crate) events: Vec<Event>,
+    /// What was kept of the frame, with each event.
+    pub(crate) kept: Vec<Option<Box<Frame>>>,
 }
 
 pub(crate) struct Kernel {
@@ -40,13 +44,15 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// Of the flows that are not pending, 1 in 2^`sample_shift` makes events.
-    pub(crate) fn load(program: Program, sample_shift: Shift) -> Self {
+    pub(crate) fn load(program: Program, sample_shift: Shift, keeps_frames: bool) -> Self {
         let mask = BUCKETS - 1;
+        let keep_frames = u32::from(keeps_frames);
         let mut ebpf = EbpfLoader::new()
             .override_global(name::TABLE_MASK, &mask, true)
             .override_global(name::FILL_SHIFT, &fill_shift(RING_BYTES), true)
             .override_global(name::KEY_LOW, &KEYS.low, true)
             .override_global(name::KEY_HIGH, &KEYS.high, true)
+            .override_global(name::KEEP_FRAMES, &keep_frames, true)
             .map_max_entries(name::TABLE, BUCKETS)
             .load(OBJECT)
             .expect("the object loads (are you root?)");
@@ -94,12 +100,14 @@ impl Kernel {
             }
             Err(error) => panic!("{} bytes: {error:?}", frame.len()),
         };
-        let mut events = Vec::new();
+        let (mut events, mut kept) = (Vec::new(), Vec::new());
         while let Some(record) = self.ring.next() {
-            events.push(Event::decode(&record).expect("an event"));
+            let Sighting { event, frame } = Sighting::from_record(&record).expect("an event");
+            events.push(event);
+            kept.push(frame);
         }
         let unchanged = self.out.get(..result.data_size_out as usize) == Some(frame);
-        Some(Ran { verdict: result.return_value, unchanged, events })
+        Some(Ran { verdict: result.return_value, unchanged, events, kept })
     }
 
     /// The counters of the program's hook. No other hook may have any.

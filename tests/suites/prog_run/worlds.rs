@@ -5,8 +5,10 @@ use std::fmt::{self, Display, Formatter};
 use handshake_common::abi::{COUNTERS, Counter, Hook, name};
 use handshake_common::event::Event;
 use handshake_common::flow::Keys;
+use handshake_common::kept::{KEPT_LEN, Kept, mark};
 use handshake_common::packet::ethernet::Link;
 use handshake_common::sample::Shift;
+use handshake_user::evidence::Frame;
 
 use crate::host::Host;
 use crate::kernel::Kernel;
@@ -70,6 +72,7 @@ impl Display for Tally {
 /// A loaded program and the host's code, with the same keys, table and history.
 pub(crate) struct Worlds {
     kernel: Kernel,
+    keeps_frames: bool,
     host: Host,
     tally: Tally,
     described: Vec<String>,
@@ -77,19 +80,25 @@ pub(crate) struct Worlds {
 
 impl Worlds {
     pub(crate) fn new(program: Program) -> Self {
-        Self::sampled(program, 0)
+        Self::with(program, 0, false)
     }
 
     /// Both let in 1 in 2^`shift` of the flows that are not pending.
     pub(crate) fn sampled(program: Program, shift: Shift) -> Self {
+        Self::with(program, shift, false)
+    }
+
+    /// The program also keeps the first bytes of each frame.
+    pub(crate) fn keeping_frames(program: Program) -> Self {
+        Self::with(program, 0, true)
+    }
+
+    fn with(program: Program, shift: Shift, keeps_frames: bool) -> Self {
         let tally =
             Tally { program, compared: 0, events: 0, short: 0, refused: 0, disagreements: 0 };
-        Self {
-            kernel: Kernel::load(program, shift),
-            host: Host::new(shift),
-            tally,
-            described: Vec::new(),
-        }
+        let kernel = Kernel::load(program, shift, keeps_frames);
+        let host = Host::new(shift);
+        Self { kernel, keeps_frames, host, tally, described: Vec::new() }
     }
 
     /// Shows a frame to both.
@@ -119,22 +128,33 @@ impl Worlds {
         let counters = self.kernel.counters();
         self.tally.compared += 1;
         self.tally.events += seen.len() as u64;
+        let kept = ran.kept.iter().all(|kept| *kept == self.expected_frame(frame));
         let passes = ran.verdict == self.tally.program.verdict();
-        if seen == expected && counters == *self.host.counters() && passes && ran.unchanged {
+        if seen == expected && counters == *self.host.counters() && kept && passes && ran.unchanged
+        {
             return;
         }
         self.disagree(|host| {
             format!(
                 "{}\n  frame    {}\n  kernel   {seen:?}\n  host     {expected:?}\n  counters {}\n  \
-                 verdict {}, bytes {}",
+                 verdict {}, bytes {}\n  kept     {:02x?}",
                 what(),
                 hex(frame),
                 differences(&counters, host.counters()),
                 ran.verdict,
                 if ran.unchanged { "unchanged" } else { "CHANGED" },
+                ran.kept,
             )
         });
         self.host.set_counters(counters);
+    }
+
+    /// What is to be kept of a frame.
+    fn expected_frame(&self, frame: &[u8]) -> Option<Box<Frame>> {
+        let marks = if self.tally.program.link == Link::Ip { mark::IP } else { 0 };
+        let bytes = &frame[..frame.len().min(KEPT_LEN)];
+        let kept = Kept { wire_len: frame.len() as u32, marks, tci: 0, bytes };
+        self.keeps_frames.then(|| Box::new(Frame::new(&kept)))
     }
 
     fn disagree(&mut self, describe: impl FnOnce(&Host) -> String) {
