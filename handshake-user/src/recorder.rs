@@ -382,3 +382,6 @@ fn numbered(path: &Path, number: u64) -> PathBuf {
     }
     path.with_file_name(name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::{CaptureReader, Damage, End, MAX_CAPTURED, Status};
+use super::{CaptureReader, Damage, End, MAX_CAPTURED, RECORDER, Settled, Status};
 
 const ETHERNET: u32 = 1;
 const NS_PER_S: i64 = 1_000_000_000;
@@ -347,6 +347,69 @@ fn pcapng_first_section_header_with_a_wrong_trailer_is_malformed() {
     let last = file.len() - 1;
     file[last] = 9;
     assert_eq!(read(&file).1.status(), Status::Malformed);
+}
+
+/// A section whose header names the application that wrote it.
+fn section_of(order: Order, application: &[u8]) -> Vec<u8> {
+    let comment = option(order, 1, b"why");
+    let options = [comment, option(order, 4, application), option(order, 0, b"")].concat();
+    let fixed = Bytes::new(order).u32s(&[0x1a2b_3c4d]).u16(1).u16(0).u32s(&[u32::MAX, u32::MAX]);
+    block(order, 0x0a0d_0d0a, &fixed.raw(&options).bytes)
+}
+
+/// Interface statistics at a time in microseconds.
+fn statistics(order: Order, interface: u32, ticks: u32) -> Vec<u8> {
+    block(order, 5, &Bytes::new(order).u32s(&[interface, 0, ticks]).bytes)
+}
+
+fn marked(order: Order, application: &[u8]) -> Vec<u8> {
+    let packet = enhanced(order, 0, 1, b"frame", 5);
+    [
+        section_of(order, application),
+        interface(order, 1, 0, b""),
+        packet.clone(),
+        statistics(order, 0, 2_000_000),
+        packet.clone(),
+        statistics(order, 0, 3_000_000),
+        statistics(order, 0, 0),
+        packet.clone(),
+        packet,
+        statistics(order, 0, 4_000_000),
+    ]
+    .concat()
+}
+
+#[test]
+fn pcapng_statistics_are_marks_in_files_of_the_recorder_only() {
+    let marks = |file: &[u8]| {
+        let mut reader = CaptureReader::new(file);
+        let mut marks = Vec::new();
+        while let Some(record) = reader.next_record() {
+            marks.push(record.settled);
+        }
+        marks.push(reader.settled());
+        assert_eq!((reader.end().records, reader.end().damage), (4, None));
+        marks
+    };
+    let silent = |seconds: i64| Some(Settled::Silent(seconds * NS_PER_S));
+    for order in ORDERS {
+        let ours = [&RECORDER[..], b"1.2.3"].concat();
+        let expected = [None, silent(2), Some(Settled::Unknown), None, silent(4)];
+        assert_eq!(marks(&marked(order, &ours)), expected);
+        for foreign in [&b"Dumpcap (Wireshark) 4.0.17"[..], b"handshake recorder", b""] {
+            assert_eq!(marks(&marked(order, foreign)), [None; 5]);
+        }
+        // The next section is somebody else's.
+        let both = [marked(order, &ours), section(order)].concat();
+        assert!(marks(&both).iter().flatten().count() > 0);
+    }
+}
+
+#[test]
+fn pcapng_a_mark_of_an_undeclared_interface_is_malformed() {
+    let ours = section_of(Order::Little, &RECORDER[..]);
+    let file = [ours, statistics(Order::Little, 0, 1)].concat();
+    assert_eq!(damage(&file), Damage::Interface(0));
 }
 
 #[test]

@@ -262,7 +262,8 @@ pub struct LossRecord {
     #[schemars(extend("pattern" = TIME))]
     pub time: String,
     /// "ring-full", "no-ring", "filter-…" (the kernel forgot pending attempts), "interface-gone",
-    /// "detached" (we were blind; the count is 0).
+    /// "detached" (we were blind; the count is 0), "not-recorded" (attempts that `--record` should
+    /// have kept).
     pub reason: &'static str,
     /// How many since the last such record.
     pub count: u64,

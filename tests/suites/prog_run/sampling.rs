@@ -43,7 +43,7 @@ fn events(kernel: &mut Kernel, frame: &[u8]) -> Vec<u8> {
 #[test]
 fn a_ring_that_fills_raises_the_sampling_by_eighths_and_it_stays_raised() {
     for program in Program::ALL {
-        let mut kernel = Kernel::load(program, 0);
+        let mut kernel = Kernel::load(program, 0, false);
         // Flows that are pending pass at any rate, so the ring fills to its end.
         let syn = frame(program, 1, SYN, true);
         for before in 0..RING_BYTES / RECORD {
@@ -63,7 +63,7 @@ fn what_was_begun_stays_whole_whatever_is_let_in_later() {
     // Few enough that each finds room in its bucket, with the keys of these tests.
     const FLOWS: u32 = 32;
     for program in Program::ALL {
-        let mut kernel = Kernel::load(program, 0);
+        let mut kernel = Kernel::load(program, 0, false);
         for flow in 0..FLOWS {
             assert_eq!(events(&mut kernel, &frame(program, flow, SYN, true)), [0]);
         }
@@ -86,7 +86,7 @@ fn of_new_flows_each_makes_all_its_events_or_none() {
     const FLOWS: u32 = 4096;
     for program in Program::ALL {
         for shift in [1, 3, MAX_SHIFT] {
-            let mut kernel = Kernel::load(program, shift);
+            let mut kernel = Kernel::load(program, shift, false);
             let mut followed = 0;
             for flow in 0..FLOWS {
                 let syn = events(&mut kernel, &frame(program, flow, SYN, true));
@@ -115,7 +115,7 @@ fn of_new_flows_each_makes_all_its_events_or_none() {
 #[test]
 fn a_reader_that_sleeps_is_woken_once_and_one_that_does_not_never() {
     for program in Program::ALL {
-        let mut kernel = Kernel::load(program, 0);
+        let mut kernel = Kernel::load(program, 0, false);
         let syn = frame(program, 1, SYN, true);
         let stray = frame(program, 2, ACK, true);
         kernel.fill(&syn);
