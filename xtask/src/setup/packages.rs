@@ -13,6 +13,7 @@ pub(super) type Tool = (&'static str, &'static str);
 /// What the privileged tests call.
 pub(super) const TESTS: &[Tool] = &[
     ("tcpdump", "tcpdump"),
+    ("tshark", "tshark"),
     ("nft", "nftables"),
     ("ip", "iproute2"),
     ("curl", "curl"),
