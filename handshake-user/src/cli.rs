@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
@@ -235,16 +235,16 @@ pub struct WatchArgs {
 
     /// Which attempts to record: outcomes, "failed", "uncertain" or "all"; several with commas.
     #[arg(long = "record-outcome", value_name = "OUTCOME", default_value = "failed",
-          value_delimiter = ',', value_parser = wanted(), requires = "record")]
+          value_delimiter = ',', value_parser = wanted())]
     pub record_outcomes: Vec<Wanted>,
 
     /// Bytes after which recording goes on in a new file: FILE_00002, FILE_00003, …
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, requires = "record",
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub record_size: u64,
 
     /// Recorded files that are kept; the oldest one of this run is removed.
-    #[arg(long, value_name = "N", default_value_t = 4, requires = "record",
+    #[arg(long, value_name = "N", default_value_t = 4,
           value_parser = record_files)]
     pub record_files: usize,
 
@@ -345,7 +345,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// An outcome to record, or a group of them.
 fn wanted() -> impl TypedValueParser<Value = Wanted> {
-    PossibleValuesParser::new(Wanted::names())
+    let choice = |wanted: Wanted| PossibleValue::new(wanted.name()).help(wanted.words());
+    PossibleValuesParser::new(Wanted::all().map(choice))
         .try_map(|name| Wanted::of(&name).ok_or("no such outcome"))
 }
 

@@ -43,24 +43,50 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// The names of all choices.
-    #[must_use]
-    pub fn names() -> Vec<&'static str> {
-        let outcomes = Outcome::ALL.into_iter().map(Outcome::name);
-        ["failed", "all", "uncertain"].into_iter().chain(outcomes).collect()
+    /// Every choice.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let outcomes = Outcome::ALL.into_iter().map(Self::Outcome);
+        [Self::Failed, Self::All, Self::Uncertain].into_iter().chain(outcomes)
     }
 
     /// The choice of a name.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
-        match name {
-            "failed" => Some(Self::Failed),
-            "all" => Some(Self::All),
-            "uncertain" => Some(Self::Uncertain),
-            name => {
-                let mut outcomes = Outcome::ALL.into_iter();
-                outcomes.find(|outcome| outcome.name() == name).map(Self::Outcome)
-            }
+        Self::all().find(|wanted| wanted.name() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::All => "all",
+            Self::Uncertain => "uncertain",
+            Self::Outcome(outcome) => outcome.name(),
+        }
+    }
+
+    /// What it chooses, for people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Failed => "What the network, the server or the client failed",
+            Self::All => "Every attempt",
+            Self::Uncertain => "Events were lost while it was open",
+            Self::Outcome(outcome) => match outcome {
+                Outcome::Completed => "SYN, SYN-ACK and third ACK seen",
+                Outcome::CompletedPartial => "Evidently completed, not all three seen",
+                Outcome::SimultaneousOpen => "Both ends sent a SYN, both were acknowledged",
+                Outcome::Refused => "RST answers the SYN",
+                Outcome::ResetByServer => "RST from the server after its SYN-ACK",
+                Outcome::ResetByClient => "RST from the client after the SYN-ACK",
+                Outcome::Aborted => "RST from the client before any answer",
+                Outcome::IcmpUnreachable => "An ICMP error quotes its SYN or SYN-ACK",
+                Outcome::NoAnswer => "Nothing answers the SYN",
+                Outcome::HalfOpen => "SYN-ACK, never acknowledged",
+                Outcome::Unfinished => "Watching ended first, or evidence was lost",
+                Outcome::Evicted => "The table of attempts was full",
+            },
         }
     }
 

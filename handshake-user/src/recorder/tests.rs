@@ -130,9 +130,9 @@ fn copies_stay_out_and_gaps_are_said() {
 
 #[test]
 fn names_of_choices_are_those_of_outcomes_and_three_more() {
-    assert_eq!(Wanted::names().len(), Outcome::ALL.len() + 3);
-    for name in Wanted::names() {
-        assert!(Wanted::of(name).is_some(), "{name}");
+    assert_eq!(Wanted::all().count(), Outcome::ALL.len() + 3);
+    for wanted in Wanted::all() {
+        assert_eq!(Wanted::of(wanted.name()), Some(wanted));
     }
     assert_eq!(Wanted::of("refused"), Some(Wanted::Outcome(Outcome::Refused)));
     assert_eq!(Wanted::of("nonsense"), None);
