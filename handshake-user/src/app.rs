@@ -523,7 +523,8 @@ fn options(args: &WatchArgs) -> Options {
             XdpModeArg::Native => XdpModeChoice::Native,
             XdpModeArg::Generic => XdpModeChoice::Generic,
         },
-        ring_bytes: args.ring_bytes,
+        // About as many events as without their frames.
+        ring_bytes: args.ring_bytes.saturating_mul(if args.record.is_some() { 2 } else { 1 }),
         table_buckets: args.table_entries.div_ceil(handshake_common::filter::WAYS as u32),
         keep_frames: args.record.is_some(),
         ..Options::default()

@@ -254,6 +254,8 @@ pub struct WatchArgs {
     pub max_attempts: usize,
 
     /// Bytes of each CPU's event ring, rounded up to a power of two of pages.
+    ///
+    /// Twice as many with `--record`, where events are larger.
     #[arg(long, value_name = "BYTES", default_value_t = crate::loader::DEFAULT_RING_BYTES,
           value_parser = clap::value_parser!(u32).range(1..=1 << 28))]
     pub ring_bytes: u32,
