@@ -229,7 +229,7 @@ pub struct WatchArgs {
     ///
     /// For Wireshark, and for `handshake replay`, which tells the same outcomes. Each packet has a
     /// comment that says what it meant, the last one of an attempt the outcome. A file that exists
-    /// is not overwritten.
+    /// is not overwritten; {time} in its name is the time of the start.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 

@@ -17,7 +17,8 @@ pub(crate) use toolchain::{Compiler, TARGET};
 /// What to set up beside the BPF toolchain.
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(crate) struct Options {
-    /// Also what the privileged tests call: tcpdump, tshark, nft, ip, curl, bpftool, setcap, systemd, man
+    /// Also what the privileged tests call: tcpdump, tshark, nft, ip, curl, bpftool, setcap,
+    /// systemd, man
     #[arg(long)]
     tests: bool,
     /// Also what `vm-test` needs: QEMU, busybox, cpio

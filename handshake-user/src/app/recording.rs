@@ -1,6 +1,9 @@
 //! `--record` in `watch`: from arguments to a recorder, and what it has to say.
 
 use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
 
 use crate::attempt::Nanos;
 use crate::cli::WatchArgs;
@@ -17,7 +20,7 @@ use super::view::{View, kernel_release};
 pub(super) fn create(args: &WatchArgs) -> Result<Option<Recorder>, Failure> {
     let Some(path) = &args.record else { return Ok(None) };
     let settings = Settings {
-        path: path.clone(),
+        path: dated(path, Timestamp::now()),
         wanted: args.record_outcomes.clone(),
         file_bytes: args.record_size,
         files: args.record_files,
@@ -31,6 +34,14 @@ pub(super) fn create(args: &WatchArgs) -> Result<Option<Recorder>, Failure> {
         ),
     };
     Recorder::create(settings, about).map(Some).map_err(|error| Failure::new(USAGE, error))
+}
+
+/// The path with the time of the start for `{time}`: a service that starts again needs a new file.
+fn dated(path: &Path, now: Timestamp) -> PathBuf {
+    match path.to_str() {
+        Some(text) => text.replace("{time}", &now.strftime("%Y%m%dT%H%M%SZ").to_string()).into(),
+        None => path.to_owned(),
+    }
 }
 
 /// The link of an attachment, as a file declares it.
@@ -65,4 +76,17 @@ pub(super) fn say_end(recorder: &Recorder) {
     };
     let (attempts, files) = (done.attempts, files.join(", "));
     say(format_args!("recorded {attempts} attempts in {files}{removed}{missed}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_be_named_by_the_time_of_the_start() {
+        let start = Timestamp::from_second(1_795_397_476).unwrap();
+        let name = |path: &str| dated(path.as_ref(), start).display().to_string();
+        assert_eq!(name("/a/x-{time}.pcapng"), "/a/x-20261123T013116Z.pcapng");
+        assert_eq!(name("/a/{x}.pcapng"), "/a/{x}.pcapng");
+    }
 }
