@@ -31,11 +31,15 @@ pub enum What<'a> {
 }
 
 impl What<'_> {
-    /// Can this event be the first of an attempt?
+    /// The class of an event that can be the first of an attempt.
     #[inline(always)]
     #[must_use]
-    pub fn can_begin(&self) -> bool {
-        matches!(self, Self::Segment { kind: kind::SYN | kind::SYN_ACK, .. })
+    pub fn begins(&self) -> Option<Counter> {
+        match self {
+            Self::Segment { kind: kind::SYN, .. } => Some(Counter::Syn),
+            Self::Segment { kind: kind::SYN_ACK, .. } => Some(Counter::SynAck),
+            _ => None,
+        }
     }
 
     /// Writes it into an event.

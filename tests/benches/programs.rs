@@ -13,7 +13,7 @@ use handshake_user::loader::OBJECT;
 
 /// The loaded object; its maps live as long as it.
 pub(crate) struct Programs {
-    ebpf: Ebpf,
+    pub(crate) ebpf: Ebpf,
     rings: Vec<RingBuf<MapData>>,
 }
 

@@ -48,7 +48,8 @@ fn a_ring_that_fills_raises_the_sampling_by_eighths_and_it_stays_raised() {
         let syn = frame(program, 1, SYN, true);
         for before in 0..RING_BYTES / RECORD {
             kernel.fill(&syn);
-            let eighths = u64::from(before * RECORD * 8 / RING_BYTES);
+            // One in eight looks.
+            let eighths = u64::from(before / 8 * 8 * RECORD * 8 / RING_BYTES);
             assert_eq!(kernel.sample_shift(), wanted(eighths), "{} at {before}", program.name);
         }
         let full = kernel.counters();

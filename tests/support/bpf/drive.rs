@@ -19,13 +19,16 @@ const ETHERNET: i16 = 14;
 /// The client's and the server's first sequence number.
 const NUMBERS: (u32, u32) = (1000, 5000);
 const SERVER_PORT: u16 = 443;
+/// Bytes of the TCP header of a frame for [`Packets::Handshakes`]: 20 of options.
+const HEADER_LEN: u8 = 40;
 
 /// What the driver makes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packets {
     /// The same, of the next of [`FLOWS`] flows (another source port).
     Flows,
-    /// A thousand SYNs, their SYN-ACKs, their third ACKs, and so on. Both addresses must be equal.
+    /// A thousand SYNs, their SYN-ACKs, their third ACKs, and so on. Both addresses must be equal, and
+    /// the TCP header have 20 bytes of options.
     Handshakes,
     /// The same from another address and port.
     Sources,
@@ -118,26 +121,40 @@ fn code(hook: Hook, packets: Packets, is_v6: bool, target: i32) -> Vec<[u8; 8]> 
     code
 }
 
-/// r9 = number `from`, shuffled (odd factor: every port once in 2^16).
-fn shuffle(from: u8) -> [[u8; 8]; 3] {
+/// w9 = the client's port: number `from`, shuffled (an odd factor, so every port once in 2^16).
+fn shuffle(from: u8) -> [[u8; 8]; 4] {
     [
         op(0xbc, 9, from, 0, 0),   // w9 = w`from`
         op(0x24, 9, 0, 0, 0x6b5f), // w9 *= odd
         op(0x04, 9, 0, 0, 0x35),   // w9 += something
+        op(0x54, 9, 0, 0, 0xffff), // w9 &= port
     ]
 }
 
-fn flows(tcp: i16) -> Vec<[u8; 8]> {
-    let mut code = shuffle(8).to_vec();
-    code.push(op(0x6b, 7, 9, tcp, 0)); // source port = w9
+/// Both ports in one store. All stores are as wide as the loads of the program under test: a load
+/// that cannot take its bytes from one store waits until everything stored before is in the cache.
+fn ports(tcp: i16, from_client: bool) -> Vec<[u8; 8]> {
+    let server = i32::from(SERVER_PORT.to_be());
+    let mut code = vec![op(0xbc, 1, 9, 0, 0)]; // w1 = w9
+    if from_client {
+        code.push(op(0x44, 1, 0, 0, server << 16)); // w1 |= server's port behind
+    } else {
+        code.push(op(0x64, 1, 0, 0, 16)); // w1 <<= 16
+        code.push(op(0x44, 1, 0, 0, server)); // w1 |= server's port before
+    }
+    code.push(op(0x63, 7, 1, tcp, 0)); // ports = w1
     code
+}
+
+fn flows(tcp: i16) -> Vec<[u8; 8]> {
+    [&shuffle(8)[..], &ports(tcp, true)].concat()
 }
 
 fn sources(tcp: i16, address: i16) -> Vec<[u8; 8]> {
     let mut code = flows(tcp);
     code.extend([
-        op(0x24, 9, 0, 0, 0x9e37_79b1_u32.cast_signed()), // w9 *= odd
-        op(0x63, 7, 9, address, 0),                       // source address = w9
+        op(0x24, 8, 0, 0, 0x9e37_79b1_u32.cast_signed()), // w8 *= odd
+        op(0x63, 7, 8, address, 0),                       // source address = w8
     ]);
     code
 }
@@ -174,14 +191,14 @@ fn handshakes(tcp: i16) -> Vec<[u8; 8]> {
 fn steps(tcp: i16) -> [Vec<[u8; 8]>; 3] {
     let (client, server) = NUMBERS;
     let step = |from_client: bool, seq: u32, ack: u32, flags: u8| {
-        let (ours, port) = if from_client { (tcp, tcp + 2) } else { (tcp + 2, tcp) };
-        vec![
-            op(0x6b, 7, 9, ours, 0),                              // client's port
-            op(0x6a, 7, 0, port, i32::from(SERVER_PORT.to_be())), // server's port
-            op(0x62, 7, 0, tcp + 4, seq.to_be().cast_signed()),   // sequence number
-            op(0x62, 7, 0, tcp + 8, ack.to_be().cast_signed()),   // acknowledgement
-            op(0x72, 7, 0, tcp + 13, i32::from(flags)),           // flags
-        ]
+        let control = i32::from_ne_bytes([HEADER_LEN << 2, flags, 0xff, 0xff]);
+        let mut code = ports(tcp, from_client);
+        code.extend([
+            op(0x62, 7, 0, tcp + 4, seq.to_be().cast_signed()), // sequence number
+            op(0x62, 7, 0, tcp + 8, ack.to_be().cast_signed()), // acknowledgement
+            op(0x62, 7, 0, tcp + 12, control),                  // header length, flags, window
+        ]);
+        code
     };
     [
         step(true, client, 0, SYN),
