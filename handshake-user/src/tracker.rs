@@ -217,15 +217,16 @@ impl Tracker {
     /// The input says that nothing follows of what is open: it ended in silence at a certain time,
     /// or it is not known how.
     pub fn settle_all(&mut self, silent_until: Option<Nanos>) {
-        for key in self.table.keys() {
-            let Some(open) = self.table.get(&key) else { continue };
+        let all: Vec<u32> = self.table.iter().map(|(place, _)| place).collect();
+        for place in all {
+            let Some(open) = self.table.get(place) else { continue };
             let end = match silent_until {
                 Some(_) if !self.is_uncertain(open) => {
                     End::new(open.unanswered(), EndedBy::Timeout, silent_until)
                 }
                 _ => End::new(Outcome::Unfinished, EndedBy::Eof, None),
             };
-            self.end(&key, end);
+            self.end(place, end);
         }
     }
 
