@@ -49,6 +49,7 @@ fn main() {
     rate("completed", 3 * u64::from(FLOWS), usize::MAX, &handshakes());
     rate("flood", u64::from(FLOWS), 65_536, &syns());
     million_open();
+    million_answered();
 }
 
 fn config(max_attempts: usize) -> Config {
@@ -109,9 +110,14 @@ fn handshakes() -> Vec<Observation> {
     events
 }
 
+/// A segment of each of a million flows, a million a second.
+fn of_all(kind: u8, begun_ns: u64) -> Vec<Observation> {
+    (0..FLOWS).map(|flow| event(flow, begun_ns + u64::from(flow) * 1000, kind)).collect()
+}
+
 /// A million SYNs of different sources, a million a second.
 fn syns() -> Vec<Observation> {
-    (0..FLOWS).map(|flow| event(flow, u64::from(flow) * 1000, kind::SYN)).collect()
+    of_all(kind::SYN, 0)
 }
 
 fn rate(name: &str, events: u64, max_attempts: usize, input: &[Observation]) {
@@ -140,7 +146,7 @@ fn million_open() {
         let mut tracker = Tracker::new(config(usize::MAX));
         tracker.observe_batch(&input, |_, _| {});
         assert_eq!(tracker.open(), FLOWS as usize, "all are open");
-        bytes.push((ALLOCATED.load(Ordering::Relaxed) - before) as f64 / f64::from(FLOWS));
+        bytes.push(each_since(before));
         let (mut longest, mut longest_cpu) = (Duration::ZERO, Duration::ZERO);
         while tracker.open() > 0 {
             let (start, cpu) = (Instant::now(), thread_cpu());
@@ -153,6 +159,35 @@ fn million_open() {
         busy.push(longest_cpu.as_secs_f64() * 1e3);
     }
     tell("tracker", "a million bare SYNs open", "bytes each", &bytes, &[]);
+    assert!(Quartiles::of(&bytes).median <= 160.0, "two cache lines and an entry of the index");
     let beside = [("by the clock", Quartiles::of(&wall).median)];
     tell("tracker", "longest of the calls that expire them", "CPU ms", &busy, &beside);
+}
+
+/// Memory of a million attempts that were answered, and of a million that are remembered.
+fn million_answered() {
+    let (syns, answers) = (syns(), of_all(kind::SYN_ACK, 1_000_000_000));
+    let acks = of_all(kind::ACK, 2_000_000_000);
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    let mut tracker = Tracker::new(config(usize::MAX));
+    tracker.observe_batch(&syns, |_, _| {});
+    tracker.observe_batch(&answers, |_, _| {});
+    assert_eq!(tracker.open(), FLOWS as usize, "all are open");
+    tell("tracker", "a million answered", "bytes each", &[each_since(before)], &[]);
+    drop(tracker);
+    let mut tracker = Tracker::new(config(usize::MAX));
+    for at in 0..FLOWS as usize {
+        for segment in [&syns[at], &answers[at], &acks[at]] {
+            let event = Event { time_ns: at as u64, ..segment.event };
+            tracker.observe(&Observation { event, ..*segment });
+        }
+        tracker.drain();
+    }
+    assert_eq!(tracker.remembered(), FLOWS as usize, "all have ended");
+    tell("tracker", "a million remembered", "bytes each", &[each_since(before)], &[]);
+}
+
+/// Bytes allocated since then, for each flow.
+fn each_since(before: usize) -> f64 {
+    (ALLOCATED.load(Ordering::Relaxed) - before) as f64 / f64::from(FLOWS)
 }

@@ -12,7 +12,7 @@ use super::deadlines::{Deadlines, tick};
 use super::index::{Index, NONE};
 use super::key::PackedKey;
 use super::slab::{List, Slab};
-use super::state::Open;
+use super::state::{More, Open};
 
 /// Of the lists of open attempts, that of their age; [`super::deadlines::DEADLINE`] is the other.
 const AGE: usize = 1;
@@ -347,7 +347,8 @@ impl Table {
 }
 
 const _: () = assert!(Slab::<Open, 2>::BYTES == 128, "two cache lines");
-const _: () = assert!(Slab::<Remembered, 1>::BYTES <= 96);
+const _: () = assert!(Slab::<Remembered, 1>::BYTES == 96);
+const _: () = assert!(size_of::<More>() <= 256);
 
 #[cfg(test)]
 mod tests {
