@@ -34,7 +34,7 @@ use order::Order;
 const MAX_ATTEMPTS: usize = 1 << 22;
 
 /// Events that go to the tracker together.
-const BATCH: usize = 512;
+const BATCH: usize = 128;
 
 /// What became of one file.
 #[derive(Debug)]

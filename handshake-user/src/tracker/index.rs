@@ -3,6 +3,8 @@
 //! 256 shards grow one by one, so that no growth takes long; an entry keeps enough of its hash to
 //! be moved without a look at the key. Keys are compared by the caller.
 
+use crate::prefetch::prefetch;
+
 /// No place. Also the mark of an empty entry, and the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -107,10 +109,12 @@ impl Index {
         Self { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
     }
 
-    /// Where a search for this hash begins.
-    pub(super) fn home(&self, hash: u64) -> Option<u32> {
+    /// Brings near where a search for this hash begins.
+    pub(super) fn prefetch(&self, hash: u64) {
         let shard = &self.shards[shard_of(hash)];
-        shard.entries.get(hash as u32 as usize & shard.mask()).map(|entry| entry.place)
+        if let Some(entry) = shard.entries.get(hash as u32 as usize & shard.mask()) {
+            prefetch(entry);
+        }
     }
 
     /// The places under this hash (and now and then one under another).

@@ -4,8 +4,6 @@
 //! whoever opened it, to their places. All lists run through the places themselves, so whoever ends
 //! leaves nothing behind.
 
-use std::hint::black_box;
-
 use crate::attempt::{Nanos, SourceId};
 
 use super::deadlines::{Deadlines, tick};
@@ -165,19 +163,16 @@ impl Table {
         key.hash(&self.keyed)
     }
 
-    /// Reads what [`Table::find`] will read for these hashes, all at once: a processor waits for
-    /// many cache misses in the time of one if none needs the result of another.
+    /// Brings near what [`Table::find`] will read for these hashes, all at once.
     pub(super) fn warm(&self, hashes: &[u64]) {
         for hash in hashes {
-            black_box(self.index.home(*hash));
+            self.index.prefetch(*hash);
         }
         for hash in hashes {
             for number in self.index.places(*hash) {
                 match Place::of(number) {
-                    Place::Open(place) => _ = black_box(self.open.get(place).map(|open| open.id)),
-                    Place::Remembered(place) => {
-                        black_box(self.memories.get(place).map(|memory| memory.end));
-                    }
+                    Place::Open(place) => self.open.prefetch(place),
+                    Place::Remembered(place) => self.memories.prefetch(place),
                     Place::Nothing => {}
                 }
             }

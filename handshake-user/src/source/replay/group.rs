@@ -1,10 +1,8 @@
-//! A few records at a time, so that the table is read before it is asked.
+//! A few records at a time, so that the table is near before it is asked.
 //!
 //! Each record looks at another place of a table that is larger than a cache. Asked one by one, each
-//! waits for memory; here the flows of sixteen records are guessed first, and their places read all
-//! at once. A guess decides nothing: a wrong one only makes a record wait.
-
-use std::hint::black_box;
+//! waits for memory; here the flows of some records are guessed first, and their places brought near
+//! all at once. A guess decides nothing: a wrong one only makes a record wait.
 
 use handshake_common::flow::Flow;
 
@@ -12,7 +10,7 @@ use super::{KEYS, Replay};
 use crate::capture::{CaptureReader, Record, Settled};
 
 /// Records of a group.
-const RECORDS: usize = 16;
+const RECORDS: usize = 32;
 
 /// A record and its bytes, whose memory is used again.
 #[derive(Debug, Default)]
@@ -65,11 +63,11 @@ impl Group {
         self.len > 0
     }
 
-    /// Reads what [`Replay::feed`] will read for these records.
+    /// Brings near what [`Replay::feed`] will read for these records.
     pub fn warm(&self, source: &Replay) {
         for held in self.held() {
             if let Some(fingerprint) = guess(&held.bytes) {
-                black_box(source.table.peek(fingerprint));
+                source.table.prefetch(fingerprint);
             }
         }
     }

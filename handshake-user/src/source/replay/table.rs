@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use handshake_common::filter::{Bucket, MemoryBucket, WAYS, bucket_index, is_pending};
 
+use crate::prefetch::prefetch;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -31,10 +33,12 @@ impl Table {
         }
     }
 
-    /// Reads a word of the bucket where a fingerprint is likely to be.
-    pub(super) fn peek(&self, fingerprint: u64) -> u64 {
+    /// Brings the bucket near where a fingerprint is likely to be.
+    pub(super) fn prefetch(&self, fingerprint: u64) {
         let at = bucket_index(fingerprint, self.buckets.len() as u32 - 1) as usize;
-        self.buckets.get(at).map_or(0, |bucket| (&&mut bucket.clone()).load(0).0)
+        if let Some(bucket) = self.buckets.get(at) {
+            prefetch(bucket);
+        }
     }
 
     /// The bucket for a fingerprint: where it is, else where there is room, else a new one.
