@@ -25,7 +25,7 @@ use handshake_tests::watcher::binary;
 
 const HANDSHAKES: u32 = 1_000_000;
 /// For tools that are slower.
-const SAMPLE: u32 = 50_000;
+const SAMPLE: u32 = 100_000;
 const ROUNDS: usize = 3;
 /// One begins every so often: 100,000 a second.
 const PACE_NS: u64 = 10_000;

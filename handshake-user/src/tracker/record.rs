@@ -42,15 +42,15 @@ impl Open {
     /// Freezes the attempt.
     pub(super) fn end(mut self, end: End, uncertain: bool) -> Attempt {
         let more = self.more.take();
-        let attempt = self.bare(end, uncertain);
-        match more {
-            Some(more) => with_more(attempt, *more, &end),
-            None => attempt,
+        let mut attempt = self.bare(&end, uncertain);
+        if let Some(mut more) = more {
+            add(&mut attempt, &mut more, &end);
         }
+        attempt
     }
 
     /// An attempt of which there is only its SYN.
-    fn bare(self, end: End, uncertain: bool) -> Attempt {
+    fn bare(self, end: &End, uncertain: bool) -> Attempt {
         let ack = end.completed.and_then(|completed| completed.ack);
         let syn = self.has_syn.then_some(self.first);
         Attempt {
@@ -101,7 +101,7 @@ impl Open {
 }
 
 /// Adds what there is besides the first SYN.
-fn with_more(mut attempt: Attempt, mut more: More, end: &End) -> Attempt {
+fn add(attempt: &mut Attempt, more: &mut More, end: &End) {
     let taken = end.completed.and_then(|completed| completed.taken).unwrap_or(0);
     let crossing = more.crossing.take();
     attempt.t_syn = more.syn_first;
@@ -130,5 +130,4 @@ fn with_more(mut attempt: Attempt, mut more: More, end: &End) -> Attempt {
         attempt.server_isn = Some(crossing.peer_isn);
         attempt.frames.peer_syn = crossing.peer_syn_frame;
     }
-    attempt
 }
