@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use handshake_common::event::Event;
-use handshake_common::options::Options;
+use handshake_common::options::{Mptcp, Options};
 use handshake_common::packet::tunnel::Layers;
 
 use crate::outcome::{EndedBy, Outcome, Side};
@@ -111,38 +111,96 @@ pub fn ip_addr(words: [u32; 4], ip_version: u8) -> IpAddr {
 }
 
 /// What a SYN or SYN-ACK said of its sender.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Opening {
+    /// Payload in bytes.
+    pub payload_len: u32,
     /// Window, unscaled.
     pub window: u16,
     /// TCP flags ([`handshake_common::packet::tcp::Flags`]).
     pub flags: u16,
-    /// Payload in bytes.
-    pub payload_len: u32,
+    mss: u16,
+    window_scale: u8,
     /// TTL or hop limit.
     pub ttl: u8,
-    options_len: u8,
-    options: [u8; 40],
+    /// Which of the options there were: the constants below.
+    options: u8,
+    fast_open: Option<Box<Cookie>>,
+}
+
+/// A Fast Open cookie; options have 40 bytes, two of them for its kind and length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Cookie {
+    len: u8,
+    bytes: [u8; 38],
 }
 
 impl Opening {
+    const MSS: u8 = 1;
+    const WINDOW_SCALE: u8 = 1 << 1;
+    const SACK_PERMITTED: u8 = 1 << 2;
+    const TIMESTAMPS: u8 = 1 << 3;
+    /// Two bits: 0 is none, else which.
+    const MPTCP_SHIFT: u32 = 4;
+
     /// The opening that an event reports.
     #[must_use]
     pub fn of(event: &Event) -> Self {
+        let len = usize::from(event.extra_len).min(event.extra.len());
+        let options = Options::parse(&event.extra[..len]);
+        let mptcp = match options.mptcp {
+            None => 0,
+            Some(Mptcp::Capable) => 1,
+            Some(Mptcp::Join) => 2,
+            Some(Mptcp::Other) => 3,
+        };
+        let bit = |is_there: bool, bit: u8| if is_there { bit } else { 0 };
         Self {
+            payload_len: event.payload_len,
             window: event.window,
             flags: event.tcp_flags,
-            payload_len: event.payload_len,
+            mss: options.mss.unwrap_or_default(),
+            window_scale: options.window_scale.unwrap_or_default(),
             ttl: event.ttl,
-            options_len: event.extra_len,
-            options: event.extra,
+            options: bit(options.mss.is_some(), Self::MSS)
+                | bit(options.window_scale.is_some(), Self::WINDOW_SCALE)
+                | bit(options.sack_permitted, Self::SACK_PERMITTED)
+                | bit(options.timestamps, Self::TIMESTAMPS)
+                | mptcp << Self::MPTCP_SHIFT,
+            fast_open: options.fast_open.map(|cookie| Box::new(Cookie::of(cookie))),
         }
     }
 
     /// Its TCP options.
     #[must_use]
     pub fn options(&self) -> Options<'_> {
-        Options::parse(&self.options[..usize::from(self.options_len).min(self.options.len())])
+        let has = |bit: u8| self.options & bit != 0;
+        Options {
+            mss: has(Self::MSS).then_some(self.mss),
+            window_scale: has(Self::WINDOW_SCALE).then_some(self.window_scale),
+            sack_permitted: has(Self::SACK_PERMITTED),
+            timestamps: has(Self::TIMESTAMPS),
+            fast_open: self.fast_open.as_deref().map(Cookie::bytes),
+            mptcp: match self.options >> Self::MPTCP_SHIFT {
+                0 => None,
+                1 => Some(Mptcp::Capable),
+                2 => Some(Mptcp::Join),
+                _ => Some(Mptcp::Other),
+            },
+        }
+    }
+}
+
+impl Cookie {
+    fn of(cookie: &[u8]) -> Self {
+        let mut bytes = [0; 38];
+        let len = cookie.len().min(bytes.len());
+        bytes[..len].copy_from_slice(&cookie[..len]);
+        Self { len: len as u8, bytes }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
     }
 }
 
@@ -307,5 +365,34 @@ impl Attempt {
     #[must_use]
     pub fn is_retransmitted(&self) -> bool {
         self.syn_retrans > 0 || self.synack_retrans > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the options say survives being kept in a few bits.
+    #[test]
+    fn an_opening_keeps_what_its_options_say() {
+        let all: [&[u8]; 8] = [
+            &[],
+            &[2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7],
+            &[2, 4, 0, 0, 3, 3, 0],
+            &[34, 2],
+            &[34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 30, 4, 0x10, 0],
+            &[30, 4, 0x01, 0, 254, 6, 0xf9, 0x89, 9, 9],
+            &[30, 4, 0x20, 0, 4, 2],
+            &[2, 4, 5],
+        ];
+        for options in all {
+            let mut event = Event { extra_len: options.len() as u8, ..Event::ZERO };
+            event.extra[..options.len()].copy_from_slice(options);
+            assert_eq!(Opening::of(&event).options(), Options::parse(options), "{options:?}");
+        }
+        let mut event = Event { extra_len: 40, ..Event::ZERO };
+        event.extra = [7; 40];
+        event.extra[..2].copy_from_slice(&[34, 40]);
+        assert_eq!(Opening::of(&event).options().fast_open, Some(&[7; 38][..]));
     }
 }

@@ -250,6 +250,17 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
+    /// Gives away the bytes of the record that was read last, for memory to read the next into.
+    pub(crate) fn swap_frame(&mut self, other: &mut Vec<u8>) {
+        std::mem::swap(&mut self.frame, other);
+    }
+
+    /// Must the next record be waited for? Of a pipe, that may take long.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.input.is_drained()
+    }
+
     /// How the input ended; before [`Self::next_record`] has returned `None`, how far it was read.
     #[must_use]
     pub fn end(&self) -> End {

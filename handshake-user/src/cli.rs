@@ -287,8 +287,9 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-/// Default of `--max-attempts`: with what is remembered of ended attempts it fits in 64 MiB.
-pub const DEFAULT_MAX_ATTEMPTS: usize = 65_536;
+/// Default of `--max-attempts`: 64 MiB, if so many are open and answered (377 bytes each) and as
+/// many remembered (113). A flood of bare SYNs takes half of that (145 bytes each).
+pub const DEFAULT_MAX_ATTEMPTS: usize = 131_072;
 
 /// What `replay` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -25,6 +25,7 @@ mod netlink;
 pub mod outcome;
 pub mod output;
 pub mod places;
+mod prefetch;
 pub mod query;
 pub mod rebuild;
 pub mod recorder;

@@ -1,12 +1,12 @@
 //! `handshake replay`: capture files through the live engine, without privilege or BPF.
 //!
-//! Each file is a run of its own. Attempts are printed in order of their first packet, so an ended
-//! one waits for those that began before it; what waits is bounded by the time-out, not by the
-//! length of the file.
+//! Each file is a run of its own. Events go to the tracker in batches, which end where the input
+//! must be waited for. Attempts are printed in order of their first packet, so an ended one waits
+//! for those that began before it (`replay/order.rs`).
 
+mod order;
 mod progress;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
@@ -14,19 +14,27 @@ use std::path::Path;
 use handshake_common::abi::Counter;
 use jiff::tz::TimeZone;
 
-use crate::attempt::{Attempt, Nanos, Observation};
-use crate::capture::{CaptureReader, End, Settled, Status};
-use crate::cli::{DEFAULT_MAX_ATTEMPTS, ReplayArgs, ReplayFormat};
+use crate::attempt::{Nanos, Observation};
+use crate::capture::{CaptureReader, End, Record, Settled, Status};
+use crate::cli::{ReplayArgs, ReplayFormat};
 use crate::metrics::Metrics;
 use crate::output::escape::Escaped;
 use crate::output::{json, lines::Lines, summary};
 use crate::query::Query;
 use crate::selection::Selection;
 use crate::snapshot::{AttemptView, EventCounts, Summary};
-use crate::source::replay::{DEFAULT_BUCKETS, MAX_BUCKETS, Replay};
+use crate::source::replay::{Group, Replay};
 use crate::stderr::{say, say_lines};
 use crate::stdout::{Output, Reader};
 use crate::tracker::{Config, Tracker};
+use order::Order;
+
+/// Most attempts open at once, and most remembered: what ended within the linger time of 60 s at
+/// 70,000 a second.
+const MAX_ATTEMPTS: usize = 1 << 22;
+
+/// Events that go to the tracker together.
+const BATCH: usize = 128;
 
 /// What became of one file.
 #[derive(Debug)]
@@ -59,7 +67,7 @@ pub fn run<W: Write>(args: &ReplayArgs, out: &mut Output<W>, color: bool) -> io:
                 continue;
             }
         };
-        let report = replay_with(input, buckets(path), args, out, color)?;
+        let report = replay(input, args, out, color)?;
         if report.reader == Reader::Gone || show(&report, args.format, out)? == Reader::Gone {
             break;
         }
@@ -67,14 +75,6 @@ pub fn run<W: Write>(args: &ReplayArgs, out: &mut Output<W>, color: bool) -> io:
         say_damage(&name, report.end);
     }
     Ok(all_fine)
-}
-
-/// Buckets of the filter for a file: four entries for every 512 bytes, so that attempts which never
-/// end in a packet do not crowd out others. Of unknown length (a pipe): as for 128 MiB.
-fn buckets(path: &Path) -> u32 {
-    let length = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
-    let wanted = length.unwrap_or(128 << 20) / 512;
-    u32::try_from(wanted).unwrap_or(u32::MAX).clamp(DEFAULT_BUCKETS, MAX_BUCKETS)
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -134,7 +134,7 @@ fn say_damage(name: &str, end: End) {
     }
 }
 
-/// Replays one capture, with a filter of the default size.
+/// Replays one capture.
 ///
 /// # Errors
 /// If the output cannot be written.
@@ -144,30 +144,20 @@ pub fn replay<R: Read, W: Write>(
     out: &mut Output<W>,
     color: bool,
 ) -> io::Result<Report> {
-    replay_with(input, DEFAULT_BUCKETS, args, out, color)
-}
-
-fn replay_with<R: Read, W: Write>(
-    input: R,
-    buckets: u32,
-    args: &ReplayArgs,
-    out: &mut Output<W>,
-    color: bool,
-) -> io::Result<Report> {
     let mut capture = CaptureReader::new(input);
-    let mut run = Run::new(args, buckets, color);
-    while let Some(record) = capture.next_record() {
-        run.settle(record.settled);
-        run.tracker.expire(record.time_ns);
-        let observation = run.source.feed(&record);
-        run.note_forgotten(record.time_ns);
-        if let Some(observation) = observation {
-            run.take(&observation);
+    let mut run = Run::new(args, color);
+    let mut group = Group::default();
+    while group.fill(&mut capture) {
+        run.read(&group);
+        if run.batch.len() < BATCH && !capture.is_drained() {
+            continue;
         }
+        run.track();
         if run.print(out)? == Reader::Gone {
             break;
         }
     }
+    run.track();
     run.settle(capture.settled());
     run.tracker.finish();
     let mut reader = run.print(out)?;
@@ -184,45 +174,65 @@ struct Run {
     metrics: Metrics,
     events: EventCounts,
     forgotten: u64,
+    /// Time of the last record.
+    now: Nanos,
+    /// Events that the tracker has not seen yet, none before the one before it.
+    batch: Vec<Observation>,
     selection: Selection,
     /// Which of the ended attempts are printed.
     shown: Query,
     hidden: u64,
     format: ReplayFormat,
     lines: Lines,
-    /// Ended attempts that wait for an earlier one.
-    waiting: BTreeMap<u64, Attempt>,
-    next_id: u64,
+    ended: Order,
 }
 
 impl Run {
-    fn new(args: &ReplayArgs, buckets: u32, color: bool) -> Self {
+    fn new(args: &ReplayArgs, color: bool) -> Self {
         let config = Config {
             timeout: nanos(args.timeout),
             linger: nanos(args.linger),
-            max_attempts: 64 * DEFAULT_MAX_ATTEMPTS,
+            max_attempts: MAX_ATTEMPTS,
         };
         let (selection, shown) = Selection::new(&[], &[], &args.filters);
         Self {
-            source: Replay::new(buckets),
+            source: Replay::default(),
             tracker: Tracker::new(config),
             metrics: Metrics::new(),
             events: EventCounts::default(),
             forgotten: 0,
+            now: Nanos::MIN,
+            batch: Vec::with_capacity(BATCH),
             selection,
             shown,
             hidden: 0,
             format: args.format,
             lines: Lines::new(color, TimeZone::system()),
-            waiting: BTreeMap::new(),
-            next_id: 1,
+            ended: Order::default(),
         }
     }
 
-    fn take(&mut self, observation: &Observation) {
+    /// Looks at some records; their events wait for others.
+    fn read(&mut self, group: &Group) {
+        group.warm(&self.source);
+        for record in group.records() {
+            self.look(&record);
+        }
+    }
+
+    fn look(&mut self, record: &Record<'_>) {
+        if record.time_ns < self.now || record.settled.is_some() {
+            // The clock goes back, or a mark ends what is open: what was read belongs before that.
+            self.track();
+            self.settle(record.settled);
+        }
+        self.now = record.time_ns;
+        let observation = self.source.feed(record);
+        self.note_forgotten();
+        let Some(observation) = observation else { return };
         self.events.delivered += 1;
         if self.selection.selects(&observation.event) {
-            self.tracker.observe(observation);
+            self.batch.push(observation);
         } else {
             self.events.filtered += 1;
         }
@@ -237,37 +247,50 @@ impl Run {
         }
     }
 
+    /// Lets the tracker see what was read.
+    fn track(&mut self) {
+        self.tracker.observe_batch(&self.batch, |_, _| {});
+        self.batch.clear();
+        self.tracker.expire(self.now);
+    }
+
     /// Attempts that the filter had to forget may lose evidence, here as in the kernel.
-    fn note_forgotten(&mut self, time: Nanos) {
+    fn note_forgotten(&mut self) {
         let forgotten = Counter::FORGETTING.iter().map(|one| self.source.counter(*one)).sum();
         if forgotten > self.forgotten {
             self.forgotten = forgotten;
-            self.tracker.note_loss(time);
+            self.track();
+            self.tracker.note_loss(self.now);
         }
     }
 
     fn print<W: Write>(&mut self, out: &mut Output<W>) -> io::Result<Reader> {
+        let mut reader = Reader::Present;
         for attempt in self.tracker.drain() {
             self.metrics.record(&attempt);
-            self.waiting.insert(attempt.id, attempt);
+            if self.format == ReplayFormat::Summary {
+                // Nobody sees their order.
+                let view = AttemptView { attempt: &attempt, place: None, to_wall: 0 };
+                self.hidden += u64::from(!self.shown.matches_view(&view));
+            } else {
+                self.ended.put(attempt);
+            }
         }
-        while let Some(attempt) = self.waiting.remove(&self.next_id) {
-            self.next_id += 1;
+        while reader == Reader::Present
+            && let Some(attempt) = self.ended.next()
+        {
             let view = AttemptView { attempt: &attempt, place: None, to_wall: 0 };
             if !self.shown.matches_view(&view) {
                 self.hidden += 1;
                 continue;
             }
-            let reader = match self.format {
+            reader = match self.format {
                 ReplayFormat::Lines => out.line(&self.lines.line(&view))?,
                 ReplayFormat::Json => out.json(&json::attempt(&view))?,
                 ReplayFormat::Summary => Reader::Present,
             };
-            if reader == Reader::Gone {
-                return Ok(reader);
-            }
         }
-        Ok(Reader::Present)
+        Ok(reader)
     }
 
     fn summary(&self) -> Summary {

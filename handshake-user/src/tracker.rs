@@ -3,13 +3,19 @@
 //! A pure state machine: [`Tracker::observe`] takes events in order of time, [`Tracker::expire`]
 //! and [`Tracker::next_deadline`] deal with time-outs, [`Tracker::drain`] hands out what has
 //! ended. It has no clock and does no I/O; the time of an event at its hook is the only time it
-//! knows. Rules: docs/semantics.md, sections 3 to 9 and 11; `state` has the evidence,
-//! `table` the bounded memory.
+//! knows. Rules: docs/semantics.md, sections 3 to 9 and 11; `segments` has them, `state` the
+//! evidence, `table` the bounded memory.
 //!
 //! The books balance at every moment: attempts started = attempts ended + attempts open
 //! ([`Stats::started`], [`Stats::outcomes`], [`Tracker::open`]).
 
+mod deadlines;
+mod index;
+mod key;
 mod left_out;
+mod record;
+mod segments;
+mod slab;
 mod state;
 mod table;
 
@@ -18,17 +24,23 @@ use std::collections::HashMap;
 use handshake_common::event::kind;
 use handshake_common::sample::Shift;
 
-use crate::attempt::{Attempt, Key, Nanos, Observation, OpenView, SourceId};
+use crate::attempt::{Attempt, Nanos, Observation, OpenView, SourceId};
 use crate::outcome::{EndedBy, Outcome, Side};
 use crate::sampling::one_in;
 use crate::verdict::{Judged, Verdict};
+use key::PackedKey;
 use left_out::LeftOut;
-use state::{End, Judgement, Open, PeerSyn};
-use table::{Reach, Remembered, Table};
+use record::End;
+use segments::{Judgement, PeerSyn};
+use state::Open;
+use table::{Found, Place, Reach, Remembered, Table};
 
 /// Attempts that one call of [`Tracker::expire`] ends at most: bounds how long it takes. The rest
 /// follows with the next calls, with the same outcomes and times.
 const EXPIRE_AT_ONCE: usize = 1024;
+
+/// Events of a batch whose flows are looked up together.
+const AHEAD: usize = 16;
 
 /// What a user may set.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +108,7 @@ pub struct Tracker {
     gaps: HashMap<SourceId, Nanos>,
     /// When flows were left out whose next segments are not.
     left_out: LeftOut,
-    due: Vec<Key>,
+    due: Vec<u32>,
 }
 
 impl Tracker {
@@ -105,7 +117,7 @@ impl Tracker {
     pub fn new(config: Config) -> Self {
         Self {
             config,
-            table: Table::new(config.max_attempts),
+            table: Table::new(),
             stats: Stats::default(),
             ended: Vec::new(),
             now: Nanos::MIN,
@@ -130,7 +142,7 @@ impl Tracker {
 
     /// Every attempt open now, in no order.
     pub fn open_attempts(&self) -> impl Iterator<Item = OpenView> {
-        self.table.iter().map(Open::view)
+        self.table.iter().map(|(_, open)| open.view())
     }
 
     /// Ended attempts remembered now.
@@ -170,8 +182,8 @@ impl Tracker {
     fn end_due(&mut self, now: Nanos, reach: Reach) {
         let mut due = std::mem::take(&mut self.due);
         self.table.due(now, self.config.timeout, reach, &mut due);
-        for key in due.drain(..) {
-            self.time_out(&key);
+        for place in due.drain(..) {
+            self.time_out(place);
         }
         self.due = due;
     }
@@ -196,268 +208,303 @@ impl Tracker {
     /// Section 9, end of input: everything due has timed out, the rest is unfinished.
     pub fn finish(&mut self) {
         self.end_due(self.now, Reach::All);
-        for key in self.table.keys() {
-            self.end(&key, End::new(Outcome::Unfinished, EndedBy::Eof, None));
+        let left: Vec<u32> = self.table.iter().map(|(place, _)| place).collect();
+        for place in left {
+            self.end(place, End::new(Outcome::Unfinished, EndedBy::Eof, None));
         }
     }
 
     /// The input says that nothing follows of what is open: it ended in silence at a certain time,
     /// or it is not known how.
     pub fn settle_all(&mut self, silent_until: Option<Nanos>) {
-        for key in self.table.keys() {
-            let Some(open) = self.table.get(&key) else { continue };
+        let all: Vec<u32> = self.table.iter().map(|(place, _)| place).collect();
+        for place in all {
+            let Some(open) = self.table.get(place) else { continue };
             let end = match silent_until {
                 Some(_) if !self.is_uncertain(open) => {
                     End::new(open.unanswered(), EndedBy::Timeout, silent_until)
                 }
                 _ => End::new(Outcome::Unfinished, EndedBy::Eof, None),
             };
-            self.end(&key, end);
+            self.end(place, end);
         }
     }
 
     /// Takes one event, not before the ones observed earlier (captures may go backwards), and says
     /// what it meant.
     pub fn observe(&mut self, seen: &Observation) -> Judged {
+        let hash = self.table.hash(&PackedKey::from_client(&seen.event));
+        self.observe_hashed(seen, hash)
+    }
+
+    /// [`Tracker::observe`] for each of them; quicker, because it knows what comes next.
+    pub fn observe_batch(
+        &mut self,
+        batch: &[Observation],
+        mut judged: impl FnMut(&Observation, Judged),
+    ) {
+        let mut hashes = [0; AHEAD];
+        for chunk in batch.chunks(AHEAD) {
+            for (hash, seen) in hashes.iter_mut().zip(chunk) {
+                *hash = self.table.hash(&PackedKey::from_client(&seen.event));
+            }
+            self.table.warm(&hashes[..chunk.len()]);
+            for (hash, seen) in hashes.iter().zip(chunk) {
+                judged(seen, self.observe_hashed(seen, *hash));
+            }
+        }
+    }
+
+    fn observe_hashed(&mut self, seen: &Observation, hash: u64) -> Judged {
         self.expire(seen.event.time_ns as Nanos);
         match seen.event.kind {
-            kind::SYN => self.on_syn(seen),
-            kind::SYN_ACK => self.on_synack(seen),
-            kind::ACK => self.on_ack(seen),
-            kind::RST => self.on_rst(seen),
-            kind::ICMP => self.on_icmp(seen),
+            kind::SYN => self.on_syn(seen, hash),
+            kind::SYN_ACK => self.on_synack(seen, hash),
+            kind::ACK => self.on_ack(seen, hash),
+            kind::RST => self.on_rst(seen, hash),
+            kind::ICMP => self.on_icmp(seen, hash),
             _ => Judged::NOT_OURS,
         }
     }
 
-    /// The open attempt of a key, once it is sure that it is not due.
-    fn live(&mut self, key: &Key) -> Option<&mut Open> {
-        if self.table.get(key)?.deadline(self.config.timeout) < self.now {
-            self.time_out(key);
-            return None;
-        }
-        self.table.get_mut(key)
-    }
-
-    fn on_syn(&mut self, seen: &Observation) -> Judged {
-        let key = Key::from_client(&seen.event);
-        let mut verdict = Verdict::Begins;
-        if let Some(open) = self.live(&key) {
-            let was_two_sided = open.is_two_sided();
-            if let Some(verdict) = open.on_syn(seen) {
-                let judged = Judged::of(open.id, verdict);
-                if !was_two_sided && open.is_two_sided() {
-                    self.table.promote(&key);
-                }
-                return judged;
-            }
-            self.supersede(&key, seen);
-            verdict = Verdict::Supersedes;
-        } else {
-            let reversed = key.reversed();
-            if let Some(open) = self.live(&reversed) {
-                let (id, was_two_sided) = (open.id, open.is_two_sided());
-                match open.on_peer_syn(seen) {
-                    PeerSyn::Elsewhere => {}
-                    PeerSyn::Taken(verdict) => {
-                        if !was_two_sided {
-                            self.table.promote(&reversed);
-                        }
-                        return Judged::of(id, verdict);
-                    }
-                    PeerSyn::Supersedes => {
-                        self.supersede(&reversed, seen);
-                        verdict = Verdict::Supersedes;
-                    }
-                }
+    /// What there is on a flow of this hash, once it is sure that none of it is due.
+    fn find(&mut self, key: &PackedKey, hash: u64) -> Found {
+        let found = self.table.find(key, hash);
+        for place in [found.ours, found.reverse] {
+            if let Place::Open(place) = place
+                && let Some(open) = self.table.get(place)
+                && open.deadline(self.config.timeout) < self.now
+            {
+                self.time_out(place);
+                return self.find(key, hash);
             }
         }
-        self.begin_with_syn(&key, seen, verdict)
+        found
     }
 
-    fn supersede(&mut self, key: &Key, seen: &Observation) {
-        let Some(open) = self.table.get(key) else { return };
-        let time = Some(seen.event.time_ns as Nanos);
-        let outcome = if self.is_uncertain(open) { Outcome::Unfinished } else { open.unanswered() };
-        self.end(key, End::new(outcome, EndedBy::Superseded, time));
+    /// Of an attempt that is open: what `ask` makes of it, and its number.
+    fn ask<T>(&mut self, place: Place, ask: impl FnOnce(&mut Open) -> T) -> Option<(u32, u64, T)> {
+        let Place::Open(place) = place else { return None };
+        let open = self.table.get_mut(place)?;
+        let was_two_sided = open.is_two_sided();
+        let answer = ask(open);
+        let id = open.id;
+        if !was_two_sided && open.is_two_sided() {
+            self.table.promote(place);
+        }
+        Some((place, id, answer))
+    }
+
+    fn on_syn(&mut self, seen: &Observation, hash: u64) -> Judged {
+        let key = PackedKey::from_client(&seen.event);
+        let found = self.find(&key, hash);
+        if let Some((place, id, taken)) = self.ask(found.ours, |open| open.on_syn(seen)) {
+            return match taken {
+                Some(verdict) => Judged::of(id, verdict),
+                None => self.supersede(place, key, found.hash, seen),
+            };
+        }
+        match self.ask(found.reverse, |open| open.on_peer_syn(seen)) {
+            Some((_, id, PeerSyn::Taken(verdict))) => Judged::of(id, verdict),
+            Some((place, _, PeerSyn::Supersedes)) => self.supersede(place, key, found.hash, seen),
+            Some((_, _, PeerSyn::Elsewhere)) | None => {
+                self.begin_with_syn(key, found, seen, Verdict::Begins)
+            }
+        }
+    }
+
+    /// A SYN with another ISN ends the open attempt and begins one.
+    fn supersede(&mut self, place: u32, key: PackedKey, hash: u64, seen: &Observation) -> Judged {
+        if let Some(open) = self.table.get(place) {
+            let time = Some(seen.event.time_ns as Nanos);
+            let uncertain = self.is_uncertain(open);
+            let outcome = if uncertain { Outcome::Unfinished } else { open.unanswered() };
+            self.end(place, End::new(outcome, EndedBy::Superseded, time));
+        }
+        let found = self.find(&key, hash);
+        self.begin_with_syn(key, found, seen, Verdict::Supersedes)
     }
 
     /// Section 3, linger: a late copy, a repetition, or simply the first SYN.
-    fn begin_with_syn(&mut self, key: &Key, seen: &Observation, verdict: Verdict) -> Judged {
+    fn begin_with_syn(
+        &mut self,
+        key: PackedKey,
+        found: Found,
+        seen: &Observation,
+        verdict: Verdict,
+    ) -> Judged {
         let isn = seen.event.seq;
         let mut repeat = false;
-        if let Some(memory) = self.recall(key)
+        if let Some((place, memory)) = self.recall(found.ours)
             && memory.client_isn == isn
         {
-            let elsewhere = memory.owners.0.is_some_and(|owner| owner != seen.source);
+            let elsewhere = memory.client_owner.source().is_some_and(|owner| owner != seen.source);
             if memory.completed || elsewhere {
-                return self.count_late(key, Side::Client, seen);
+                return self.count_late(place, Side::Client, seen);
             }
             repeat = true;
         }
-        if let Some(memory) = self.recall(&key.reversed())
+        if let Some((place, memory)) = self.recall(found.reverse)
             && memory.completed
             && memory.peer_isn == Some(isn)
         {
-            return self.count_late(&key.reversed(), Side::Server, seen);
+            return self.count_late(place, Side::Server, seen);
         }
-        let generation = self.table.generation();
-        let id = self.begin(|id| Open::with_syn(id, generation, seen, repeat));
+        let id = self.begin(found, |id| Open::with_syn(id, key, seen, repeat));
         Judged::of(id, verdict)
     }
 
-    fn recall(&self, key: &Key) -> Option<Remembered> {
-        self.table.recall(key, self.now, self.config.linger).copied()
+    /// What is remembered of an ended attempt, if its linger time is not over.
+    fn recall(&self, place: Place) -> Option<(u32, &Remembered)> {
+        let Place::Remembered(place) = place else { return None };
+        let memory = self.table.memory(place)?;
+        let until = memory.end.saturating_add(self.config.linger);
+        (self.now <= until).then_some((place, memory))
     }
 
     /// Counts a copy that the hook sees which owns its direction; the first to see it owns it.
-    fn count_late(&mut self, ended: &Key, sender: Side, seen: &Observation) -> Judged {
-        let Some(memory) = self.table.recall_mut(ended) else { return Judged::NOT_OURS };
+    fn count_late(&mut self, ended: u32, sender: Side, seen: &Observation) -> Judged {
+        let Some(memory) = self.table.memory_mut(ended) else { return Judged::NOT_OURS };
         let owner = match sender {
-            Side::Client => &mut memory.owners.0,
-            Side::Server => &mut memory.owners.1,
+            Side::Client => &mut memory.client_owner,
+            Side::Server => &mut memory.server_owner,
         };
-        if *owner.get_or_insert(seen.source) != seen.source {
+        if !owner.owns(seen.source) {
             return Judged::of(memory.id, Verdict::Copy);
         }
         self.stats.late_copies += 1;
         Judged::of(memory.id, Verdict::LateCopy)
     }
 
-    fn begin(&mut self, make: impl FnOnce(u64) -> Open) -> u64 {
-        while self.table.open() >= self.config.max_attempts {
-            let Some(victim) = self.table.victim() else { break };
-            self.end(&victim, End::new(Outcome::Evicted, EndedBy::Evicted, Some(self.now)));
-        }
+    fn begin(&mut self, mut found: Found, make: impl FnOnce(u64) -> Open) -> u64 {
         self.stats.started += 1;
         let mut open = make(self.stats.started);
-        open.begun_late = self.left_out.concerns(open.sample_shift, open.began());
-        self.stats.started_estimate += one_in(open.sample_shift);
-        let deadline = open.deadline(self.config.timeout);
-        self.table.insert(open, deadline);
+        let shift = open.sampled.shift();
+        self.stats.started_estimate += one_in(shift);
+        if self.left_out.concerns(shift, open.began()) {
+            open.sampled.set_begun_late();
+        }
+        while self.table.open() >= self.config.max_attempts {
+            let Some(victim) = self.table.victim() else { break };
+            self.end(victim, End::new(Outcome::Evicted, EndedBy::Evicted, Some(self.now)));
+            // For whoever was evicted, another may have been forgotten.
+            found = self.table.find(&open.key, found.hash);
+        }
+        self.table.insert(open, found, self.config.timeout);
         self.stats.started
     }
 
-    fn on_synack(&mut self, seen: &Observation) -> Judged {
-        let from_server = Key::from_client(&seen.event).reversed();
-        if let Some(open) = self.live(&from_server) {
-            let (id, was_two_sided) = (open.id, open.is_two_sided());
-            let judgement = open.on_synack(seen);
-            if !was_two_sided && open.is_two_sided() {
-                self.table.promote(&from_server);
-            }
-            return self.settle(&from_server, id, judgement);
+    fn on_synack(&mut self, seen: &Observation, hash: u64) -> Judged {
+        let key = PackedKey::from_server(&seen.event);
+        let found = self.find(&key, hash);
+        if let Some(asked) = self.ask(found.ours, |open| open.on_synack(seen)) {
+            return self.settle(asked);
         }
-        let from_client = from_server.reversed();
-        if let Some(open) = self.live(&from_client) {
-            let (id, judgement) = (open.id, open.on_client_synack(seen));
-            return self.settle(&from_client, id, judgement);
+        if let Some(asked) = self.ask(found.reverse, |open| open.on_client_synack(seen)) {
+            return self.settle(asked);
         }
-        if let Some(memory) = self.recall(&from_server)
-            && acknowledges(&memory, seen.event.ack)
+        if let Some((place, memory)) = self.recall(found.ours)
+            && acknowledges(memory, seen.event.ack)
         {
-            return self.count_late(&from_server, Side::Server, seen);
+            return self.count_late(place, Side::Server, seen);
         }
-        if let Some(memory) = self.recall(&from_client)
+        if let Some((place, memory)) = self.recall(found.reverse)
             && memory.peer_isn.is_some_and(|isn| seen.event.ack == isn.wrapping_add(1))
         {
-            return self.count_late(&from_client, Side::Client, seen);
+            return self.count_late(place, Side::Client, seen);
         }
-        let generation = self.table.generation();
-        let id = self.begin(|id| Open::with_synack(id, generation, seen));
+        let id = self.begin(found, |id| Open::with_synack(id, key, seen));
         Judged::of(id, Verdict::BeginsWithSynAck)
     }
 
-    fn on_ack(&mut self, seen: &Observation) -> Judged {
-        let from_client = Key::from_client(&seen.event);
-        if let Some(open) = self.live(&from_client) {
-            let (id, judgement) = (open.id, open.on_client_ack(seen));
-            return self.settle(&from_client, id, judgement);
+    fn on_ack(&mut self, seen: &Observation, hash: u64) -> Judged {
+        let found = self.find(&PackedKey::from_client(&seen.event), hash);
+        if let Some(asked) = self.ask(found.ours, |open| open.on_client_ack(seen)) {
+            return self.settle(asked);
         }
-        let from_server = from_client.reversed();
-        if let Some(open) = self.live(&from_server) {
-            let (id, judgement) = (open.id, open.on_server_ack(seen));
-            return self.settle(&from_server, id, judgement);
+        match self.ask(found.reverse, |open| open.on_server_ack(seen)) {
+            Some(asked) => self.settle(asked),
+            None => Judged::NOT_OURS,
         }
-        Judged::NOT_OURS
     }
 
-    fn on_rst(&mut self, seen: &Observation) -> Judged {
-        let from_client = Key::from_client(&seen.event);
-        let from_server = from_client.reversed();
+    fn on_rst(&mut self, seen: &Observation, hash: u64) -> Judged {
+        let found = self.find(&PackedKey::from_client(&seen.event), hash);
         let mut last_tried = None;
-        for (key, sender) in [(from_server, Side::Server), (from_client, Side::Client)] {
-            let Some(open) = self.live(&key) else { continue };
-            if let Some(end) = open.on_rst(seen, sender) {
-                let judged = Judged::of(open.id, Verdict::of_rst(end.outcome));
-                self.end(&key, end);
-                return judged;
+        for (place, sender) in [(found.reverse, Side::Server), (found.ours, Side::Client)] {
+            let Some((open, id, end)) = self.ask(place, |open| open.on_rst(seen, sender)) else {
+                continue;
+            };
+            if let Some(end) = end {
+                return self.settle((open, id, (Verdict::of_rst(end.outcome), Some(end))));
             }
-            last_tried = Some((key, sender));
+            last_tried = Some((place, sender));
         }
-        let Some((key, sender)) = last_tried else { return Judged::NOT_OURS };
-        let open = self.table.get_mut(&key);
-        open.map_or(Judged::NOT_OURS, |open| Judged::of(open.id, open.on_bad_rst(seen, sender)))
+        let Some((place, sender)) = last_tried else { return Judged::NOT_OURS };
+        let asked = self.ask(place, |open| open.on_bad_rst(seen, sender));
+        asked.map_or(Judged::NOT_OURS, |(_, id, verdict)| Judged::of(id, verdict))
     }
 
-    fn on_icmp(&mut self, seen: &Observation) -> Judged {
-        let quoted = Key::from_client(&seen.event);
+    fn on_icmp(&mut self, seen: &Observation, hash: u64) -> Judged {
+        let found = self.find(&PackedKey::from_client(&seen.event), hash);
         let mut judged = Judged::NOT_OURS;
-        for (key, sender) in [(quoted, Side::Client), (quoted.reversed(), Side::Server)] {
-            let Some(open) = self.live(&key) else { continue };
-            let id = open.id;
-            if let Some(end) = open.on_icmp(seen, sender) {
-                self.end(&key, end);
-                return Judged::of(id, Verdict::Unreachable);
+        for (place, sender) in [(found.ours, Side::Client), (found.reverse, Side::Server)] {
+            match self.ask(place, |open| open.on_icmp(seen, sender)) {
+                Some((place, id, Some(end))) => {
+                    return self.settle((place, id, (Verdict::Unreachable, Some(end))));
+                }
+                Some((_, id, None)) => judged = Judged::of(id, Verdict::IcmpWithoutEffect),
+                None => {}
             }
-            judged = Judged::of(id, Verdict::IcmpWithoutEffect);
         }
         judged
     }
 
     /// Ends the attempt if that is what the segment meant.
-    fn settle(&mut self, key: &Key, id: u64, (verdict, end): Judgement) -> Judged {
+    fn settle(&mut self, (place, id, (verdict, end)): (u32, u64, Judgement)) -> Judged {
         if let Some(end) = end {
-            self.end(key, end);
+            self.end(place, end);
         }
         Judged::of(id, verdict)
     }
 
     /// The deadline has passed. If events were lost meanwhile, silence proves nothing.
-    fn time_out(&mut self, key: &Key) {
-        let Some(open) = self.table.get(key) else { return };
+    fn time_out(&mut self, place: u32) {
+        let Some(open) = self.table.get(place) else { return };
         let deadline = Some(open.deadline(self.config.timeout));
         let end = if self.is_uncertain(open) {
             End::new(Outcome::Unfinished, EndedBy::Loss, deadline)
         } else {
             End::new(open.unanswered(), EndedBy::Timeout, deadline)
         };
-        self.end(key, end);
+        self.end(place, end);
     }
 
     fn is_uncertain(&self, open: &Open) -> bool {
         let seen_there =
             |source| self.gaps.get(&source).is_some_and(|until| open.began() <= *until);
-        open.begun_late
+        open.sampled.is_begun_late()
             || self.lost_until.is_some_and(|until| open.began() <= until)
             || (!self.gaps.is_empty() && open.sources().any(seen_there))
     }
 
-    fn end(&mut self, key: &Key, end: End) {
-        let Some(open) = self.table.remove(key) else { return };
-        let uncertain = self.is_uncertain(&open);
-        if let Some(time) = end.time {
-            let memory = Remembered {
+    fn end(&mut self, place: u32, end: End) {
+        let memory = |open: &Open| {
+            let (client_owner, server_owner) = open.owners();
+            end.time.map(|time| Remembered {
                 id: open.id,
+                end: time,
+                key: open.key,
                 client_isn: open.client_isn,
                 peer_isn: open.peer_isn(),
                 syn_payload: open.syn_payload(),
-                end: time,
+                client_owner,
+                server_owner,
                 completed: end.outcome.is_completed(),
-                owners: open.owners(),
-            };
-            self.table.remember(*key, memory, self.config.max_attempts);
-        }
+            })
+        };
+        let Some(open) = self.table.remove(place, self.config.max_attempts, memory) else { return };
+        let uncertain = self.is_uncertain(&open);
         let attempt = open.end(end, uncertain);
         self.count(&attempt);
         self.ended.push(attempt);

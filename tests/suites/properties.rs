@@ -15,7 +15,7 @@ use handshake_common::packet::tunnel::Layers;
 use handshake_tests::random::Random;
 use handshake_user::attempt::Observation;
 use handshake_user::outcome::Outcome;
-use handshake_user::tracker::{Config, Stats};
+use handshake_user::tracker::{Config, Stats, Tracker};
 use tracker::{Closed, Conversation, Ledger, Number, Packet, Step, Wait, What, check};
 
 const SECOND: i64 = 1_000_000_000;
@@ -151,6 +151,32 @@ fn copies_from_a_second_source_change_nothing() {
     }
     println!("{attempts} attempts; {crossed} conversations left out");
     assert!(crossed < 10_000);
+}
+
+/// Events taken together, in any portions, mean what they mean one by one.
+#[test]
+fn a_batch_means_what_its_events_mean() {
+    for seed in 1..=5_000 {
+        let conversation = conversation(seed, 6);
+        let seen: Vec<_> = timed(&conversation)
+            .iter()
+            .zip(1..)
+            .map(|((time, packet), frame)| {
+                let (event, source) = (packet.event(*time), packet.source.into());
+                Observation { event, source, frame, layers: Layers::NONE }
+            })
+            .collect();
+        let (mut one_by_one, mut together) =
+            (Tracker::new(conversation.config()), Tracker::new(conversation.config()));
+        let expected: Vec<_> = seen.iter().map(|seen| one_by_one.observe(seen)).collect();
+        let mut judged = Vec::new();
+        for portion in seen.chunks(1 + seed as usize % 40) {
+            together.observe_batch(portion, |_, verdict| judged.push(verdict));
+        }
+        assert_eq!(judged, expected, "seed {seed}");
+        assert!(one_by_one.drain().eq(together.drain()), "seed {seed}");
+        assert_eq!(one_by_one.stats(), together.stats(), "seed {seed}");
+    }
 }
 
 /// A flood of bare SYNs ends older bare SYNs, not attempts that were answered.

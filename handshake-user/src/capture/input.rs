@@ -19,6 +19,11 @@ impl<R: Read> Input<R> {
         Self { read: BufReader::with_capacity(BUFFER, read), position: 0, record_start: 0 }
     }
 
+    /// Has everything been consumed that was read ahead?
+    pub(super) fn is_drained(&self) -> bool {
+        self.read.buffer().is_empty()
+    }
+
     /// Bytes consumed.
     pub(super) fn position(&self) -> u64 {
         self.position

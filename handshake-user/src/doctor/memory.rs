@@ -231,6 +231,6 @@ mod tests {
     fn a_machine_with_little_memory_gets_a_smaller_table() {
         assert_eq!(machine(Some(1 << 30)).verdict, Verdict::Ok);
         let Some(Remedy::Command(command)) = machine(Some(32 << 20)).remedy else { panic!() };
-        assert!(command.ends_with("watch --max-attempts 16384"), "{command}");
+        assert!(command.ends_with("watch --max-attempts 32768"), "{command}");
     }
 }

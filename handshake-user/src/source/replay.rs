@@ -8,7 +8,7 @@
 
 use handshake_common::abi::{COUNTERS, Counter, PACKET_CLASSES};
 use handshake_common::event::{Event, kind};
-use handshake_common::filter::{MemoryBucket, bucket_index};
+use handshake_common::filter::MemoryBucket;
 use handshake_common::flow::Keys;
 use handshake_common::observe::{Sink, What, observe};
 use handshake_common::packet::SliceFrame;
@@ -18,11 +18,17 @@ use handshake_common::packet::tunnel::{self, Layers};
 use crate::attempt::{Observation, SourceId};
 use crate::capture::Record;
 
-/// Default buckets: 4 MiB, 262,144 attempts pending at once.
-pub const DEFAULT_BUCKETS: u32 = 1 << 16;
+mod group;
+mod table;
 
-/// Most buckets a replay asks for: 64 MiB, four million attempts pending at once.
-pub const MAX_BUCKETS: u32 = 1 << 20;
+pub use group::Group;
+use table::Table;
+
+/// Buckets at first: 4 MiB, 262,144 attempts pending at once.
+const BUCKETS: u32 = 1 << 16;
+
+/// Most buckets: 64 MiB, four million attempts pending at once.
+const MOST_BUCKETS: usize = 1 << 20;
 
 /// Live keys are secret; here the same file shall always give the same result, so they are not.
 const KEYS: Keys = Keys { low: 0x4528_21e6_38d0_1377, high: 0xbe54_66cf_34e9_0c6c };
@@ -33,27 +39,28 @@ const SOURCE: SourceId = 0;
 /// Parser, filter and counters of one replay.
 #[derive(Debug)]
 pub struct Replay {
-    table: Vec<MemoryBucket>,
+    table: Table,
     counters: [u64; COUNTERS],
     undecoded: u64,
 }
 
 impl Default for Replay {
+    /// A replay whose filter grows with what is pending, up to a limit.
     fn default() -> Self {
-        Self::new(DEFAULT_BUCKETS)
+        Self::with(Table::new(BUCKETS, MOST_BUCKETS - BUCKETS as usize))
     }
 }
 
 impl Replay {
-    /// A replay whose filter has `buckets` buckets, rounded up to a power of two.
+    /// A replay whose filter has `buckets` buckets, rounded up to a power of two, and no more: it
+    /// forgets as the kernel's does.
     #[must_use]
     pub fn new(buckets: u32) -> Self {
-        let buckets = buckets.clamp(1, 1 << 24).next_power_of_two();
-        Self {
-            table: vec![MemoryBucket::default(); buckets as usize],
-            counters: [0; COUNTERS],
-            undecoded: 0,
-        }
+        Self::with(Table::new(buckets, 0))
+    }
+
+    fn with(table: Table) -> Self {
+        Self { table, counters: [0; COUNTERS], undecoded: 0 }
     }
 
     /// Looks at one record; `Some` if the filter found it worth an event (time: the bits of the
@@ -107,7 +114,7 @@ impl Replay {
 
 /// The world around one record.
 struct Step<'a> {
-    table: &'a mut [MemoryBucket],
+    table: &'a mut Table,
     counters: &'a mut [u64; COUNTERS],
     time_ns: u64,
     event: Option<Event>,
@@ -122,8 +129,7 @@ impl Sink<SliceFrame<'_>> for Step<'_> {
         Self: 'a;
 
     fn bucket(&mut self, fingerprint: u64) -> Option<&mut MemoryBucket> {
-        let mask = self.table.len() as u32 - 1;
-        self.table.get_mut(bucket_index(fingerprint, mask) as usize)
+        self.table.bucket(fingerprint)
     }
 
     fn now_ns(&self) -> u64 {

@@ -1,21 +1,22 @@
 //! Bounded memory of the tracker: open attempts, remembered ones, deadlines, who is evicted.
 //!
-//! Open attempts and what is remembered of ended ones live in slabs; an index of slot numbers leads
-//! from a key to the one or the other (four bytes an entry: the keys stay where they are). Hashing
-//! is keyed, because senders choose the keys. Deadlines lie in a wheel of buckets, each entry checked lazily: an attempt
-//! whose deadline has moved is put into its new bucket when the old one comes up.
+//! Open attempts and what is remembered of ended ones live in slabs; an index leads from a flow,
+//! whoever opened it, to their places. All lists run through the places themselves, so whoever ends
+//! leaves nothing behind.
 
-use std::collections::{BTreeMap, VecDeque};
+use crate::attempt::{Nanos, SourceId};
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use super::deadlines::{Deadlines, tick};
+use super::index::{Index, NONE};
+use super::key::PackedKey;
+use super::slab::{List, Slab};
+use super::state::{More, Open};
 
-use crate::attempt::{Key, Nanos, SourceId};
+/// Of the lists of open attempts, that of their age; [`super::deadlines::DEADLINE`] is the other.
+const AGE: usize = 1;
 
-use super::state::Open;
-
-/// A bucket of deadlines spans 2^24 ns, about 17 ms.
-const BUCKET_BITS: u32 = 24;
+/// Ended attempts that one call of [`Table::forget`] forgets at most.
+const FORGET_AT_ONCE: usize = 1024;
 
 /// How much a search for what is due may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,381 +27,323 @@ pub(super) enum Reach {
     Some(usize),
 }
 
-/// A slot and the generation of the attempt in it; stale once the attempt has ended.
+/// Which hook saw a direction first, if any did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Handle {
-    slot: u32,
-    generation: u32,
+pub(super) struct Owner(SourceId);
+
+impl Owner {
+    pub(super) const NOBODY: Self = Self(SourceId::MAX);
+
+    pub(super) fn new(source: SourceId) -> Self {
+        Self(source)
+    }
+
+    pub(super) fn source(self) -> Option<SourceId> {
+        (self != Self::NOBODY).then_some(self.0)
+    }
+
+    /// Is this the first sight of a segment, or a copy at another interface or hook? The first one
+    /// to see a direction owns it.
+    pub(super) fn owns(&mut self, source: SourceId) -> bool {
+        if *self == Self::NOBODY {
+            self.0 = source;
+        }
+        self.0 == source
+    }
 }
 
 /// What is remembered of an ended attempt for the linger time (section 3).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Remembered {
     pub(super) id: u64,
+    pub(super) end: Nanos,
+    pub(super) key: PackedKey,
     pub(super) client_isn: u32,
+    /// In a simultaneous open.
     pub(super) peer_isn: Option<u32>,
     pub(super) syn_payload: u32,
-    pub(super) end: Nanos,
+    pub(super) client_owner: Owner,
+    pub(super) server_owner: Owner,
     pub(super) completed: bool,
-    pub(super) owners: (Option<SourceId>, Option<SourceId>),
-}
-
-/// Numbered places that are used again.
-#[derive(Debug)]
-struct Slab<T> {
-    places: Vec<Option<T>>,
-    free: Vec<u32>,
-}
-
-impl<T> Slab<T> {
-    const fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
-    }
-
-    fn get(&self, place: u32) -> Option<&T> {
-        self.places.get(place as usize)?.as_ref()
-    }
-
-    fn get_mut(&mut self, place: u32) -> Option<&mut T> {
-        self.places.get_mut(place as usize)?.as_mut()
-    }
-
-    fn insert(&mut self, value: T) -> u32 {
-        match self.free.pop() {
-            Some(place) => {
-                self.places[place as usize] = Some(value);
-                place
-            }
-            None => {
-                self.places.push(Some(value));
-                (self.places.len() - 1) as u32
-            }
-        }
-    }
-
-    fn remove(&mut self, place: u32) -> Option<T> {
-        let value = self.places.get_mut(place as usize)?.take()?;
-        self.free.push(place);
-        Some(value)
-    }
 }
 
 /// Where the index leads: a place among the open attempts, or among the remembered ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place(u32);
+pub(super) enum Place {
+    /// Nowhere.
+    Nothing,
+    /// An open attempt.
+    Open(u32),
+    /// A remembered one.
+    Remembered(u32),
+}
+
+/// In the index: a place among the remembered ones.
+const REMEMBERED: u32 = 1 << 31;
 
 impl Place {
-    const REMEMBERED: u32 = 1 << 31;
-
-    /// The place among the open attempts, if it is one.
-    fn open(self) -> Option<u32> {
-        (self.0 & Self::REMEMBERED == 0).then_some(self.0)
+    fn of(number: u32) -> Self {
+        if number & REMEMBERED == 0 {
+            Self::Open(number)
+        } else {
+            Self::Remembered(number & !REMEMBERED)
+        }
     }
 
-    /// The place among the remembered ones, if it is one.
-    fn remembered(self) -> Option<u32> {
-        (self.0 & Self::REMEMBERED != 0).then_some(self.0 & !Self::REMEMBERED)
+    fn number(self) -> u32 {
+        match self {
+            Self::Nothing => NONE,
+            Self::Open(place) => place,
+            Self::Remembered(place) => place | REMEMBERED,
+        }
     }
+}
+
+/// What there is on a flow: attempts that the one end opened, and the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    /// Of the flow.
+    pub(super) hash: u64,
+    /// Under the key asked for.
+    pub(super) ours: Place,
+    /// Under its reverse.
+    pub(super) reverse: Place,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Table {
-    hasher: ahash::RandomState,
-    index: HashTable<Place>,
-    slots: Slab<Open>,
-    memories: Slab<(Key, Remembered)>,
-    next_generation: u32,
-    open: usize,
-    wheel: BTreeMap<Nanos, Vec<Handle>>,
-    /// Handles in the wheel, stale ones among them.
-    scheduled: usize,
-    /// Bare SYNs, oldest first, with stale handles among them.
-    one_sided: VecDeque<Handle>,
+    keyed: ahash::RandomState,
+    index: Index,
+    open: Slab<Open, 2>,
+    deadlines: Deadlines,
+    /// Bare SYNs, oldest first.
+    one_sided: List<AGE>,
     /// Attempts with evidence from both sides, likewise.
-    two_sided: VecDeque<Handle>,
-    remembered: VecDeque<(Nanos, Key)>,
+    two_sided: List<AGE>,
+    memories: Slab<Remembered, 1>,
+    /// In the order in which they ended.
+    remembered: List<0>,
 }
 
 impl Table {
-    /// Room in the index for `limit` open and as many remembered attempts is made at once, up to a
-    /// quarter of a million of each: to hash all of them again while a flood fills it takes tens of milliseconds,
-    /// in which nobody reads the rings.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            hasher: ahash::RandomState::new(),
-            index: HashTable::with_capacity(2 * limit.min(1 << 18)),
-            slots: Slab::new(),
+            keyed: ahash::RandomState::new(),
+            index: Index::new(),
+            open: Slab::new(),
+            deadlines: Deadlines::new(),
+            one_sided: List::new(),
+            two_sided: List::new(),
             memories: Slab::new(),
-            next_generation: 0,
-            open: 0,
-            wheel: BTreeMap::new(),
-            scheduled: 0,
-            one_sided: VecDeque::new(),
-            two_sided: VecDeque::new(),
-            remembered: VecDeque::new(),
+            remembered: List::new(),
         }
     }
 
     /// Open attempts.
     pub(super) fn open(&self) -> usize {
-        self.open
+        self.open.len()
     }
 
-    /// Ended attempts still remembered (an upper bound: replaced ones count until they are due).
+    /// Ended attempts still remembered.
     pub(super) fn remembered(&self) -> usize {
-        self.remembered.len()
+        self.memories.len()
     }
 
-    pub(super) fn generation(&mut self) -> u32 {
-        self.next_generation = self.next_generation.wrapping_add(1);
-        self.next_generation
-    }
-
-    fn key_at(slots: &Slab<Open>, memories: &Slab<(Key, Remembered)>, place: Place) -> Option<Key> {
-        match place.open() {
-            Some(slot) => slots.get(slot).map(|open| open.key),
-            None => memories.get(place.remembered()?).map(|(key, _)| *key),
+    fn key_at(&self, place: Place) -> Option<&PackedKey> {
+        match place {
+            Place::Nothing => None,
+            Place::Open(place) => self.open.get(place).map(|open| &open.key),
+            Place::Remembered(place) => self.memories.get(place).map(|memory| &memory.key),
         }
     }
 
-    fn find(&self, key: &Key) -> Option<Place> {
-        let is = |place: &Place| Self::key_at(&self.slots, &self.memories, *place) == Some(*key);
-        self.index.find(self.hasher.hash_one(key), is).copied()
+    /// The hash of a flow, for [`Table::find`].
+    pub(super) fn hash(&self, key: &PackedKey) -> u64 {
+        key.hash(&self.keyed)
     }
 
-    /// The index entry of a key.
-    fn entry(&mut self, key: &Key) -> Entry<'_, Place> {
-        let Self { hasher, index, slots, memories, .. } = self;
-        let key_at = |place: Place| Self::key_at(slots, memories, place);
-        index.entry(
-            hasher.hash_one(key),
-            |place| key_at(*place) == Some(*key),
-            |place| key_at(*place).map_or(0, |key| hasher.hash_one(key)),
-        )
-    }
-
-    /// Leads `key` to `place`; what was remembered under it is forgotten.
-    fn lead(&mut self, key: &Key, place: Place) {
-        let before = match self.entry(key) {
-            Entry::Occupied(mut entry) => Some(std::mem::replace(entry.get_mut(), place)),
-            Entry::Vacant(entry) => {
-                entry.insert(place);
-                None
+    /// Brings near what [`Table::find`] will read for these hashes, all at once.
+    pub(super) fn warm(&self, hashes: &[u64]) {
+        for hash in hashes {
+            self.index.prefetch(*hash);
+        }
+        for hash in hashes {
+            for number in self.index.places(*hash) {
+                match Place::of(number) {
+                    Place::Open(place) => self.open.prefetch(place),
+                    Place::Remembered(place) => self.memories.prefetch(place),
+                    Place::Nothing => {}
+                }
             }
-        };
-        if let Some(memory) = before.and_then(Place::remembered) {
+        }
+    }
+
+    /// What there is under a key, whose hash this is, and under its reverse.
+    pub(super) fn find(&self, key: &PackedKey, hash: u64) -> Found {
+        let mut found = Found { hash, ours: Place::Nothing, reverse: Place::Nothing };
+        for number in self.index.places(hash) {
+            let place = Place::of(number);
+            let Some(other) = self.key_at(place) else { continue };
+            if other == key {
+                found.ours = place;
+            }
+            if other.is_reverse_of(key) {
+                found.reverse = place;
+            }
+        }
+        found
+    }
+
+    pub(super) fn get(&self, place: u32) -> Option<&Open> {
+        self.open.get(place)
+    }
+
+    pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut Open> {
+        self.open.get_mut(place)
+    }
+
+    pub(super) fn memory(&self, place: u32) -> Option<&Remembered> {
+        self.memories.get(place)
+    }
+
+    pub(super) fn memory_mut(&mut self, place: u32) -> Option<&mut Remembered> {
+        self.memories.get_mut(place)
+    }
+
+    /// Puts in a new attempt; its key must not be open. What was remembered under it is forgotten.
+    pub(super) fn insert(&mut self, open: Open, found: Found, timeout: Nanos) {
+        let (deadline, two_sided) = (open.deadline(timeout), open.is_two_sided());
+        let place = self.open.insert(open);
+        self.lead(found.hash, found.ours, Place::Open(place));
+        let age = if two_sided { &mut self.two_sided } else { &mut self.one_sided };
+        age.push_back(&mut self.open, place);
+        self.deadlines.insert(&mut self.open, place, deadline);
+    }
+
+    /// Leads a key of this hash, which led elsewhere, to a place.
+    fn lead(&mut self, hash: u64, before: Place, place: Place) {
+        match (before, place) {
+            (Place::Nothing, _) => self.index.insert(hash, place.number()),
+            (_, Place::Nothing) => self.index.remove(hash, before.number()),
+            _ => self.index.replace(hash, before.number(), place.number()),
+        }
+        if let Place::Remembered(memory) = before {
+            self.remembered.remove(&mut self.memories, memory);
             self.memories.remove(memory);
         }
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<&Open> {
-        self.slots.get(self.find(key)?.open()?)
-    }
-
-    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Open> {
-        let slot = self.find(key)?.open()?;
-        self.slots.get_mut(slot)
-    }
-
-    /// What is remembered of an ended attempt, if its linger time is not over at `now`.
-    pub(super) fn recall(&self, key: &Key, now: Nanos, linger: Nanos) -> Option<&Remembered> {
-        let (_, memory) = self.memories.get(self.find(key)?.remembered()?)?;
-        (now <= memory.end.saturating_add(linger)).then_some(memory)
-    }
-
-    /// What is remembered of an ended attempt, for [`Table::recall`] has just found it.
-    pub(super) fn recall_mut(&mut self, key: &Key) -> Option<&mut Remembered> {
-        let place = self.find(key)?.remembered()?;
-        self.memories.get_mut(place).map(|(_, memory)| memory)
-    }
-
-    /// Puts in a new attempt; its key must not be open.
-    pub(super) fn insert(&mut self, open: Open, deadline: Nanos) {
-        let (key, generation, two_sided) = (open.key, open.generation, open.is_two_sided());
-        let slot = self.slots.insert(open);
-        self.lead(&key, Place(slot));
-        self.open += 1;
-        let handle = Handle { slot, generation };
-        self.enlist(handle, two_sided);
-        self.schedule(handle, deadline);
-    }
-
-    fn enlist(&mut self, handle: Handle, two_sided: bool) {
-        if two_sided {
-            self.two_sided.push_back(handle);
-        } else {
-            self.one_sided.push_back(handle);
-        }
-        self.compact();
-    }
-
-    /// Drops stale handles once they outnumber the open attempts by far.
-    fn compact(&mut self) {
-        let limit = 2 * self.open + 1024;
-        let slots = &self.slots;
-        let live = |handle: &Handle, two_sided: bool| {
-            slots.get(handle.slot).is_some_and(|open| {
-                open.generation == handle.generation && open.is_two_sided() == two_sided
-            })
-        };
-        if self.one_sided.len() > limit {
-            self.one_sided.retain(|handle| live(handle, false));
-        }
-        if self.two_sided.len() > limit {
-            self.two_sided.retain(|handle| live(handle, true));
-        }
-        if self.scheduled > limit {
-            self.wheel.retain(|_, handles| {
-                handles.retain(|handle| {
-                    let open = slots.get(handle.slot);
-                    open.is_some_and(|open| open.generation == handle.generation)
-                });
-                handles.shrink_to_fit();
-                !handles.is_empty()
-            });
-            self.scheduled = self.wheel.values().map(Vec::len).sum();
-        }
-    }
-
     /// The attempt has seen evidence from its other side: it now outlives bare SYNs.
-    pub(super) fn promote(&mut self, key: &Key) {
-        if let Some(slot) = self.find(key).and_then(Place::open)
-            && let Some(open) = self.slots.get(slot)
-        {
-            self.enlist(Handle { slot, generation: open.generation }, true);
-        }
+    pub(super) fn promote(&mut self, place: u32) {
+        self.one_sided.remove(&mut self.open, place);
+        self.two_sided.push_back(&mut self.open, place);
     }
 
-    /// Takes out the open attempt of a key and forgets the key.
-    pub(super) fn remove(&mut self, key: &Key) -> Option<Open> {
-        let slot = self.find(key)?.open()?;
-        self.drop_entry(key);
-        self.open -= 1;
-        self.slots.remove(slot)
+    /// Takes out an open attempt; remembers it if `memory` says what. At most `limit` are
+    /// remembered, the oldest forgotten first.
+    pub(super) fn remove(
+        &mut self,
+        place: u32,
+        limit: usize,
+        memory: impl FnOnce(&Open) -> Option<Remembered>,
+    ) -> Option<Open> {
+        let open = self.open.get(place)?;
+        let (hash, two_sided) = (self.hash(&open.key), open.is_two_sided());
+        let memory = memory(open);
+        let remembered = memory.map_or(Place::Nothing, |memory| {
+            let place = self.memories.insert(memory);
+            self.remembered.push_back(&mut self.memories, place);
+            Place::Remembered(place)
+        });
+        self.lead(hash, Place::Open(place), remembered);
+        let age = if two_sided { &mut self.two_sided } else { &mut self.one_sided };
+        age.remove(&mut self.open, place);
+        self.deadlines.remove(&mut self.open, place);
+        while self.memories.len() > limit && self.forget_oldest() {}
+        self.open.remove(place)
     }
 
-    fn drop_entry(&mut self, key: &Key) {
-        if let Entry::Occupied(entry) = self.entry(key) {
-            entry.remove();
-        }
-    }
-
-    /// Remembers an ended attempt; at most `limit` of them, the oldest forgotten first.
-    pub(super) fn remember(&mut self, key: Key, memory: Remembered, limit: usize) {
-        let place = self.memories.insert((key, memory));
-        self.lead(&key, Place(place | Place::REMEMBERED));
-        self.remembered.push_back((memory.end, key));
-        while self.remembered.len() > limit {
-            self.forget_oldest();
-        }
-    }
-
-    /// Forgets what ended longer than `linger` before `now`. Entries lie in order of ending, so a
-    /// late one may wait behind an earlier one; `recall` checks the time itself.
+    /// Forgets some of what ended longer than `linger` before `now`. They lie in order of ending,
+    /// so a late one may wait behind an earlier one; whoever recalls it looks at the time.
     pub(super) fn forget(&mut self, now: Nanos, linger: Nanos) {
-        while self.remembered.front().is_some_and(|(end, _)| end.saturating_add(linger) < now) {
-            self.forget_oldest();
+        let is_over = |memory: &Remembered| memory.end.saturating_add(linger) < now;
+        for _ in 0..FORGET_AT_ONCE {
+            let oldest = self.remembered.first().and_then(|place| self.memories.get(place));
+            if !oldest.is_some_and(is_over) || !self.forget_oldest() {
+                break;
+            }
         }
     }
 
-    fn forget_oldest(&mut self) {
-        let Some((end, key)) = self.remembered.pop_front() else { return };
-        if let Some(place) = self.find(&key).and_then(Place::remembered)
-            && self.memories.get(place).is_some_and(|(_, memory)| memory.end == end)
-        {
-            // First the entry: it is found by the key that lies in the slab.
-            self.drop_entry(&key);
-            self.memories.remove(place);
-        }
-    }
-
-    fn schedule(&mut self, handle: Handle, deadline: Nanos) {
-        self.wheel.entry(deadline >> BUCKET_BITS).or_default().push(handle);
-        self.scheduled += 1;
+    fn forget_oldest(&mut self) -> bool {
+        let Some(place) = self.remembered.first() else { return false };
+        let Some(memory) = self.memories.get(place) else { return false };
+        self.lead(self.hash(&memory.key), Place::Remembered(place), Place::Nothing);
+        true
     }
 
     /// The earliest time at which an attempt may be due (never later than the true one).
     pub(super) fn next_deadline(&self) -> Option<Nanos> {
-        self.wheel.first_key_value().map(|(bucket, _)| bucket << BUCKET_BITS)
+        self.deadlines.next()
     }
 
     /// Has a whole bucket of deadlines passed?
     pub(super) fn has_passed(&self, now: Nanos) -> bool {
-        let current = now >> BUCKET_BITS;
-        self.wheel.first_key_value().is_some_and(|(bucket, _)| *bucket < current)
+        self.deadlines.has_passed(now)
     }
 
-    /// Keys of open attempts that are due before `now`: with `Reach::All` every one of them, with
-    /// `Reach::Some` at most so many (and a bucket's rest stays for the next call), all from buckets
-    /// that have passed completely.
-    pub(super) fn due(&mut self, now: Nanos, timeout: Nanos, reach: Reach, due: &mut Vec<Key>) {
-        let current = now >> BUCKET_BITS;
+    /// Places of open attempts that are due before `now`: with `Reach::All` every one of them, with
+    /// `Reach::Some` at most so many (and a bucket's rest stays for the next call), all from
+    /// buckets that have passed completely. They have left their buckets.
+    pub(super) fn due(&mut self, now: Nanos, timeout: Nanos, reach: Reach, due: &mut Vec<u32>) {
+        let current = tick(now);
         let mut left = match reach {
             Reach::All => usize::MAX,
             Reach::Some(limit) => limit,
         };
         while left > 0
-            && let Some(mut entry) = self.wheel.first_entry()
+            && let Some((bucket_tick, bucket)) = self.deadlines.first()
+            && (bucket_tick < current || (bucket_tick == current && reach == Reach::All))
         {
-            let bucket = *entry.key();
-            if bucket > current || (bucket == current && reach != Reach::All) {
-                break;
-            }
-            let keep = entry.get().len().saturating_sub(left);
-            let handles = if keep == 0 { entry.remove() } else { entry.get_mut().split_off(keep) };
-            left -= handles.len();
-            self.scheduled -= handles.len();
-            let mut waiting = Vec::new();
-            for handle in handles {
-                let Some(open) = self.slots.get(handle.slot) else { continue };
-                if open.generation != handle.generation {
+            let mut next = self.deadlines.start(bucket);
+            while left > 0
+                && let Some(place) = next
+            {
+                left -= 1;
+                next = Deadlines::after(&self.open, place);
+                let Some(deadline) = self.open.get(place).map(|open| open.deadline(timeout)) else {
                     continue;
-                }
-                let deadline = open.deadline(timeout);
+                };
                 if deadline < now {
-                    due.push(open.key);
-                } else if deadline >> BUCKET_BITS == bucket {
-                    waiting.push(handle);
-                } else {
-                    self.schedule(handle, deadline);
+                    self.deadlines.remove(&mut self.open, place);
+                    due.push(place);
+                } else if tick(deadline) != bucket_tick {
+                    self.deadlines.remove(&mut self.open, place);
+                    self.deadlines.insert(&mut self.open, place, deadline);
                 }
             }
-            if !waiting.is_empty() {
-                self.scheduled += waiting.len();
-                self.wheel.entry(bucket).or_default().extend(waiting);
+            self.deadlines.drop_if_empty(bucket);
+            if bucket_tick == current {
                 break;
             }
         }
     }
 
     /// Whom to evict: the oldest bare SYN, else the oldest attempt.
-    pub(super) fn victim(&mut self) -> Option<Key> {
-        let slots = &self.slots;
-        let oldest = |queue: &mut VecDeque<Handle>, two_sided: bool| {
-            while let Some(handle) = queue.pop_front() {
-                if let Some(open) = slots.get(handle.slot)
-                    && open.generation == handle.generation
-                    && open.is_two_sided() == two_sided
-                {
-                    return Some(open.key);
-                }
-            }
-            None
-        };
-        oldest(&mut self.one_sided, false).or_else(|| oldest(&mut self.two_sided, true))
+    pub(super) fn victim(&self) -> Option<u32> {
+        self.one_sided.first().or_else(|| self.two_sided.first())
     }
 
-    /// All open attempts.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Open> {
-        self.slots.places.iter().flatten()
-    }
-
-    /// Keys of all open attempts.
-    pub(super) fn keys(&self) -> Vec<Key> {
-        self.iter().map(|open| open.key).collect()
+    /// All open attempts and their places.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Open)> {
+        self.open.iter()
     }
 }
+
+const _: () = assert!(Slab::<Open, 2>::BYTES == 128, "two cache lines");
+const _: () = assert!(Slab::<Remembered, 1>::BYTES == 96);
+const _: () = assert!(size_of::<More>() <= 256);
 
 #[cfg(test)]
 mod tests {
@@ -412,45 +355,74 @@ mod tests {
 
     const TIMEOUT: Nanos = 3_600_000_000_000;
 
-    /// Begins an attempt from this port.
-    fn begin(table: &mut Table, port: u16) -> Key {
-        let event = Event { kind: kind::SYN, ip_version: 4, source_port: port, ..Event::ZERO };
+    /// Begins an attempt from this port at this time; where it lies.
+    fn begin(table: &mut Table, port: u16, time: Nanos) -> u32 {
+        let event = Event {
+            time_ns: time.cast_unsigned(),
+            kind: kind::SYN,
+            ip_version: 4,
+            source_port: port,
+            ..Event::ZERO
+        };
         let seen = Observation { event, source: 0, frame: 0, layers: Layers::NONE };
-        let open = Open::with_syn(1, table.generation(), &seen, false);
-        let deadline = open.deadline(TIMEOUT);
-        let key = open.key;
-        table.insert(open, deadline);
-        key
+        let key = PackedKey::from_client(&event);
+        let found = table.find(&key, table.hash(&key));
+        assert_eq!(found.ours, Place::Nothing);
+        table.insert(Open::with_syn(1, key, &seen, false), found, TIMEOUT);
+        let Place::Open(place) = table.find(&key, found.hash).ours else { panic!("not open") };
+        place
+    }
+
+    fn end(table: &mut Table, place: u32) {
+        assert!(table.remove(place, 0, |_| None).is_some());
     }
 
     #[test]
-    fn handles_of_ended_attempts_do_not_pile_up_until_their_deadline() {
-        let mut table = Table::new(1);
-        let kept = begin(&mut table, 0);
+    fn whoever_ends_leaves_no_bucket_behind() {
+        let mut table = Table::new();
+        let kept = begin(&mut table, 0, 0);
         for port in 1..50_000 {
-            let key = begin(&mut table, port);
-            assert!(table.remove(&key).is_some());
-            let handles = table.wheel.values().map(Vec::len).sum::<usize>();
-            assert_eq!(handles, table.scheduled);
-            assert!(handles <= 1024 + 8, "{handles} handles after {port} attempts");
+            let place = begin(&mut table, port, Nanos::from(port) << 25);
+            end(&mut table, place);
+            // Its own is kept until another is used.
+            assert!(table.deadlines.buckets() <= 2, "after {port} attempts");
         }
         let mut due = Vec::new();
         table.due(TIMEOUT + 1, TIMEOUT, Reach::All, &mut due);
-        assert_eq!((due.as_slice(), table.scheduled), ([kept].as_slice(), 0));
+        assert_eq!((due.as_slice(), table.open()), ([kept].as_slice(), 1));
+    }
+
+    #[test]
+    fn whoever_is_due_comes_up_once_and_in_order() {
+        let mut table = Table::new();
+        let second = 1_000_000_000;
+        let places: Vec<u32> = (0..5000)
+            .map(|port| begin(&mut table, port, Nanos::from(port) * second / 100))
+            .collect();
+        let mut due = Vec::new();
+        let mut calls = 0;
+        while table.has_passed(TIMEOUT + 40 * second) {
+            table.due(TIMEOUT + 40 * second, TIMEOUT, Reach::Some(100), &mut due);
+            calls += 1;
+            assert!(due.len() <= 100 * calls);
+        }
+        // A bucket is up to 17 ms, nearly two of them.
+        assert!((3998..=4000).contains(&due.len()), "{} of 4000 are due", due.len());
+        assert_eq!(due, places[..due.len()]);
+        for place in due {
+            end(&mut table, place);
+        }
+        assert!((1000..=1002).contains(&table.open()));
     }
 
     #[test]
     fn every_open_attempt_can_be_evicted() {
-        let mut table = Table::new(1);
+        let mut table = Table::new();
         for port in 1..50_000 {
-            let key = begin(&mut table, port);
-            // Whatever was thrown away as stale, the only open attempt was not.
-            let handle = |table: &Table| table.one_sided.back().copied();
-            assert!(handle(&table).is_some_and(|last| table.slots.get(last.slot).is_some()));
-            if port % 4_000 == 0 {
-                assert_eq!(table.victim(), Some(key), "after {port}");
-            }
-            assert!(table.remove(&key).is_some());
+            let place = begin(&mut table, port, 0);
+            assert_eq!(table.victim(), Some(place), "after {port}");
+            end(&mut table, place);
         }
+        assert_eq!(table.victim(), None);
     }
 }
