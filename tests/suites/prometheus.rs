@@ -163,6 +163,9 @@ fn assert_counters(prometheus: &Prometheus<'_>, summary: &Value) -> Result<()> {
         ("handshake_events_offered_total", &summary["events"]["offered"]),
         ("handshake_events_delivered_total", &summary["events"]["delivered"]),
         ("sum(handshake_events_lost_total)", &summary["events"]["lost"]),
+        ("handshake_events_sampled_out_total", &summary["events"]["sampled_out"]),
+        ("handshake_attempts_estimated_total", &summary["sampling"]["started"]),
+        ("handshake_sampling_one_in", &summary["sampling"]["one_in"]),
         ("handshake_events_filtered_total", &summary["events"]["filtered"]),
         ("sum(handshake_packets_total)", &summary["packets_seen"]),
     ] {

@@ -13,7 +13,7 @@ use handshake_user::series::{OpenAttempt, Series};
 use handshake_user::snapshot::metrics::{
     Health, HookRow, ProcessCost, Reason, Rows, Scrape, TableRow,
 };
-use handshake_user::snapshot::{AttemptView, EventCounts, Place, Role};
+use handshake_user::snapshot::{AttemptView, EventCounts, Place, ProgramCost, Role, SelfCost};
 use handshake_user::tracker::{Config, Tracker};
 
 const MS: Nanos = 1_000_000;
@@ -193,6 +193,24 @@ impl World {
             role: place.role,
             service: open.key.server_addr(),
             half_open: open.unanswered == Outcome::HalfOpen,
+        });
+        scrape.summary.self_cost = Some(SelfCost {
+            programs: vec![ProgramCost {
+                name: "hs_tc_in".to_owned(),
+                runs: Some(1000),
+                time_ns: Some(250_000),
+            }],
+            kernel_memory_bytes: 2_456_200,
+            rings: 2,
+            ring_bytes: 1_048_576,
+            ring_used_bytes: 256,
+            ring_highest_bytes: 4096,
+            table_entries: 3,
+            table_capacity: 16_384,
+            cpu_user_ns: 0,
+            cpu_system_ns: 0,
+            cpu_per_attempt_ns: None,
+            resident_highest_bytes: 0,
         });
         scrape.rows = self.series.rows(self.now, scrape.fixed(), open);
         scrape.half_open = scrape.rows.services.iter().map(|row| row.half_open).sum();
