@@ -250,7 +250,9 @@ fn hostile_scrapers_do_not_disturb_the_watch() -> Result<()> {
     const FLOOD: u32 = 5_000;
     let lab = Lab::direct()?;
     let _services = Services::start(&lab)?;
-    let watcher = Watcher::start(&lab.server, &ARGUMENTS)?;
+    // Room enough for the whole flood: nothing is sampled, and every SYN must be found.
+    let rings = ["--ring-bytes", "4194304"];
+    let watcher = Watcher::start(&lab.server, &[&ARGUMENTS[..], &rings].concat())?;
     let endpoint: SocketAddr = ENDPOINT.parse()?;
     let connect = || TcpStream::connect_timeout(&endpoint, Duration::from_secs(5));
     let idle = lab.server.enter(|| (0..100).map(|_| connect()).collect::<Vec<_>>())?;
