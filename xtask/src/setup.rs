@@ -20,9 +20,7 @@ pub(crate) use toolchain::{Compiler, TARGET};
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(crate) struct Options {
     /// Also what the privileged tests call: tcpdump, tshark, nft, ip, curl, bpftool, setcap,
-    /// systemd, man
-    /// Also what the privileged tests call: tcpdump, nft, ip, curl, bpftool, setcap, systemd, man,
-    /// prometheus
+    /// systemd, man, prometheus
     #[arg(long)]
     tests: bool,
     /// Also what `vm-test` needs: QEMU, busybox, cpio
