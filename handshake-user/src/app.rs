@@ -1,5 +1,7 @@
 //! Wires everything for `handshake watch`: interfaces → loader → engine → outputs.
 
+mod exporter;
+mod hooks;
 mod pace;
 mod recording;
 mod reload;
@@ -37,6 +39,7 @@ use crate::snapshot::Summary;
 use crate::stderr::{say, say_lines};
 use crate::stdout::{Output, Reader};
 use crate::tracker::Config;
+use exporter::{Exporter, Wanted};
 use pace::Pace;
 use reload::Terminal;
 use service::Service;
@@ -147,6 +150,9 @@ struct Watching<'a> {
     books: Books,
     pace: Pace,
     recorder: Option<Recorder>,
+    exporter: Option<Exporter>,
+    /// Scrapers that wait for the next step.
+    asked: Vec<crate::scrape::Asked>,
     view: View,
     targets: Targets,
     changes: interfaces::Watch,
@@ -163,6 +169,8 @@ struct Watching<'a> {
     hidden: u64,
     /// By a signal: then no reader is waited for without end.
     is_asked_to_stop: bool,
+    /// When the rings were last read.
+    stepped: Instant,
 }
 
 impl<'a> Watching<'a> {
@@ -173,6 +181,13 @@ impl<'a> Watching<'a> {
         let changes = interfaces::watch().map_err(Failure::from)?;
         let (targets, chosen) = Targets::choose(&args.interfaces)?;
         let mut recorder = recording::create(args)?;
+        let wanted = args.metrics_listen.map(|address| Wanted {
+            address,
+            series: args.metrics_series,
+            services: args.metrics_services,
+        });
+        let exporter = wanted.map(|wanted| Exporter::start(&wanted, view::kernel_release()));
+        let exporter = exporter.transpose()?;
         let mut loader = Loader::load(&options(args)).map_err(Failure::from)?;
         let rings = loader.take_rings().context("the rings are taken")?;
         if args.self_cost
@@ -198,6 +213,9 @@ impl<'a> Watching<'a> {
             engine.keep_evidence(Evidence::new(Limits::default()));
             recorder.begin(loader.attachments().map(recording::link), &places);
         }
+        if let Some(exporter) = &exporter {
+            say(format_args!("metrics at http://{}/metrics", exporter.address()));
+        }
         view.start(&loader, filter, places.now())?;
         Ok(Self {
             args,
@@ -209,6 +227,8 @@ impl<'a> Watching<'a> {
             books: Books::new(),
             pace,
             recorder,
+            exporter,
+            asked: Vec::new(),
             view,
             targets,
             changes,
@@ -221,6 +241,7 @@ impl<'a> Watching<'a> {
             printed: 0,
             hidden: 0,
             is_asked_to_stop: false,
+            stepped: Instant::now(),
         })
     }
 
@@ -268,15 +289,31 @@ impl<'a> Watching<'a> {
                     rung.context("cannot wait for the rings")?;
                     next_step = Instant::now();
                 }
+                asked = Exporter::asked(&mut self.exporter) => {
+                    self.asked.push(asked);
+                    if is_congested || self.stepped.elapsed() <= pace::IDLE {
+                        self.answer();
+                    } else {
+                        // What is scraped is of now, however long there was nothing to do.
+                        next_step = Instant::now();
+                    }
+                }
                 () = sleep_until(next_step), if !is_congested => {
                     let step = self.engine.step(&self.loader).map_err(Failure::from)?;
                     self.service.progressed(|| status(&self.loader, &self.engine));
                     self.give_up_privileges();
+                    self.stepped = Instant::now();
                     if self.show()? == Reader::Gone || self.is_enough() {
                         return Ok(());
                     }
                     let asleep = self.loader.asleep_word();
-                    next_step = Instant::now() + self.pace.after(step, asleep, Clock::now());
+                    let pause = self.pace.after(step, asleep, Clock::now());
+                    next_step = Instant::now() + pause;
+                    self.answer();
+                    if pause.is_zero() {
+                        // Scrapers are other tasks of this thread.
+                        tokio::task::yield_now().await;
+                    }
                 }
             }
         }
@@ -314,6 +351,16 @@ impl<'a> Watching<'a> {
         Ok(())
     }
 
+    /// Answers the scrapers that wait.
+    fn answer(&mut self) {
+        if let Some(exporter) = &mut self.exporter {
+            for asked in self.asked.drain(..) {
+                let parts = (&self.engine, &self.loader, &self.places);
+                exporter.answer(asked, parts, self.stepped);
+            }
+        }
+    }
+
     fn is_enough(&self) -> bool {
         self.args.count.is_some_and(|count| self.printed >= count)
     }
@@ -324,6 +371,9 @@ impl<'a> Watching<'a> {
             let segments = self.engine.take_evidence(attempt.id);
             let view = self.places.view(&attempt, self.engine.sources());
             self.books.record(&view);
+            if let Some(exporter) = &mut self.exporter {
+                exporter.record(&view);
+            }
             if self.is_enough() || !self.shown.matches_view(&view) {
                 self.hidden += 1;
                 continue;
@@ -355,6 +405,9 @@ impl<'a> Watching<'a> {
                     say(format_args!("{from} is now called {}", interface.name));
                     self.places.name(interface.index, &interface.name);
                     self.targets.rename(&from, &interface.name);
+                    if let Some(exporter) = &mut self.exporter {
+                        exporter.rename(&from, &interface.name);
+                    }
                 } else {
                     self.take_up(&interface)?;
                 }
@@ -426,6 +479,7 @@ impl<'a> Watching<'a> {
     /// be written to stdout any more.
     async fn finish(&mut self) -> Result<()> {
         self.service.stopping();
+        self.exporter = None;
         self.engine.close();
         self.loader.detach_all();
         self.loader.say_logs();

@@ -1,6 +1,6 @@
 //! The command line: types and texts, no logic.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::query::Query;
 use crate::recorder::Wanted;
+use crate::series;
 
 /// Follows every TCP handshake to its outcome.
 #[derive(Debug, Parser)]
@@ -225,6 +226,22 @@ pub struct WatchArgs {
           allow_hyphen_values = true)]
     pub filters: Vec<Query>,
 
+    /// Serve metrics for Prometheus at this address: 127.0.0.1:9435, [::1]:9435, or :9435.
+    ///
+    /// Without an address, on loopback. Anybody who can connect can read them.
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
+    pub metrics_listen: Option<SocketAddr>,
+
+    /// Most series that the metrics may have; what finds no place is counted as `other`.
+    #[arg(long, value_name = "N", default_value_t = series::DEFAULT_SERIES,
+          value_parser = max_series)]
+    pub metrics_series: usize,
+
+    /// Most services that may have series of their own, the busiest first.
+    #[arg(long, value_name = "N", default_value_t = series::DEFAULT_SERVICES,
+          value_parser = max_services)]
+    pub metrics_services: usize,
+
     /// Keep the handshake packets of failed attempts as evidence, in a pcapng file.
     ///
     /// For Wireshark, and for `handshake replay`, which tells the same outcomes. Each packet has a
@@ -365,6 +382,28 @@ fn max_attempts(text: &str) -> Result<usize, String> {
         Ok(count @ 1..=100_000_000) => Ok(count),
         _ => Err("expected a number from 1 to 100000000".to_owned()),
     }
+}
+
+fn max_series(text: &str) -> Result<usize, String> {
+    let range = series::DEFAULT_SERIES..=series::MOST_SERIES;
+    let count = text.parse().ok().filter(|count| range.contains(count));
+    count.ok_or_else(|| format!("expected a number from {} to {}", range.start(), range.end()))
+}
+
+fn max_services(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count <= series::MOST_SERVICES);
+    count.ok_or_else(|| format!("expected a number from 0 to {}", series::MOST_SERVICES))
+}
+
+/// An address with a port; loopback without an address.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let local = text.strip_prefix(':').and_then(|port| port.parse().ok());
+    local
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .or_else(|| text.parse().ok())
+        .ok_or_else(|| {
+            "expected an address and a port such as 127.0.0.1:9435, [::1]:9435 or :9435".to_owned()
+        })
 }
 
 /// A network, or an address as a network of one.

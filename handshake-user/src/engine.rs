@@ -274,6 +274,18 @@ impl Engine {
         (self.sampling.change(), left_out - self.told.total(Counter::SampledOut))
     }
 
+    /// The tracker, to look at.
+    #[must_use]
+    pub fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// The kernel's counters, as of the last step.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Where attempts were seen.
     #[must_use]
     pub fn sources(&self) -> &Sources {

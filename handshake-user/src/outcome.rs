@@ -80,6 +80,12 @@ impl Outcome {
         matches!(self, Self::Unfinished | Self::Evicted)
     }
 
+    /// Did the client itself end it? That says nothing against the server.
+    #[must_use]
+    pub fn is_clients_doing(self) -> bool {
+        matches!(self, Self::Aborted | Self::ResetByClient)
+    }
+
     /// Did the network, the server or the client fail it?
     #[must_use]
     pub fn is_failure(self) -> bool {

@@ -6,4 +6,5 @@ pub mod json;
 pub mod lines;
 pub mod man;
 pub mod pcapng;
+pub mod prometheus;
 pub mod summary;

@@ -1,5 +1,7 @@
 //! The read-only views that outputs get: an ended attempt with its names, and the summary.
 
+pub mod metrics;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;

@@ -140,6 +140,12 @@ impl Tracker {
         self.table.open()
     }
 
+    /// Attempts that may be open at once, and ended ones remembered.
+    #[must_use]
+    pub fn max_attempts(&self) -> usize {
+        self.config.max_attempts
+    }
+
     /// Every attempt open now, in no order.
     pub fn open_attempts(&self) -> impl Iterator<Item = OpenView> {
         self.table.iter().map(|(_, open)| open.view())

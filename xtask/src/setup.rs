@@ -4,10 +4,12 @@
 //! per-user cache, packages are recognised by the executables they bring. When everything is
 //! there, it touches neither the network nor the disk.
 //!
-//! `toolchain` finds the compiler, `linker` finds or builds bpf-linker, `packages` calls apt.
+//! `toolchain` finds the compiler, `linker` finds or builds bpf-linker, `packages` calls apt,
+//! `unpacked` fetches packages without installing them.
 mod linker;
 mod packages;
 mod toolchain;
+pub(crate) mod unpacked;
 
 use std::path::PathBuf;
 
@@ -18,7 +20,7 @@ pub(crate) use toolchain::{Compiler, TARGET};
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(crate) struct Options {
     /// Also what the privileged tests call: tcpdump, tshark, nft, ip, curl, bpftool, setcap,
-    /// systemd, man
+    /// systemd, man, prometheus
     #[arg(long)]
     tests: bool,
     /// Also what `vm-test` needs: QEMU, busybox, cpio
@@ -40,6 +42,7 @@ pub(crate) fn main(options: Options) -> Result<()> {
     let toolchain = ensure(&mut changed)?;
     if options.tests {
         changed |= packages::ensure(packages::TESTS)?;
+        changed |= unpacked::prometheus()?.1;
     }
     if options.vm {
         changed |= packages::ensure(packages::VM)?;
@@ -63,6 +66,11 @@ pub(crate) fn test_packages() -> Result<()> {
 /// What `package` calls, installed first if it is not there.
 pub(crate) fn package_packages() -> Result<()> {
     packages::ensure(packages::PACKAGE).map(drop)
+}
+
+/// The directory of Prometheus's programs, fetched first if they are not there.
+pub(crate) fn prometheus() -> Result<PathBuf> {
+    unpacked::prometheus().map(|(dir, _)| dir)
 }
 
 /// What `vm-test` needs, installed first if it is not there.

@@ -82,6 +82,7 @@ fn run_privileged(
     tally: &mut Tally,
 ) -> Result<()> {
     let mut command = cargo_test(program);
+    command.env("HANDSHAKE_PROMETHEUS", setup::prometheus()?);
     command.args(["--package", "handshake-tests", "--features", "privileged"]);
     command.args(names.iter().flat_map(|name| ["--test", name]));
     command.env("HANDSHAKE_DEB", package::of(program, false)?);

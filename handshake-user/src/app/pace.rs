@@ -22,7 +22,7 @@ use tokio::io::unix::AsyncFd;
 use crate::engine::Step;
 
 /// How often the rings are read when little happens: bounds how late an attempt is shown.
-const IDLE: Duration = Duration::from_millis(20);
+pub(super) const IDLE: Duration = Duration::from_millis(20);
 /// How often when a step found many events.
 const BUSY: Duration = Duration::from_millis(1);
 /// Events in a step that make it busy.

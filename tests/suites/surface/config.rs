@@ -77,6 +77,7 @@ fn every_flag_can_be_said_by_the_file() {
         "100%",
         "1MiB",
         "all",
+        "500",
     ];
     let unset = watch(&["watch"]).unwrap();
     let mut said = 0;

@@ -18,6 +18,7 @@ const FLAGS: [(&str, &[&str]); 3] = [
             "--count",
             "--port",
             "--net",
+            "--metrics-listen",
             "--max-attempts",
             "--filter",
             "--config",

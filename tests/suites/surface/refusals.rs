@@ -35,6 +35,12 @@ fn a_wrong_value_is_answered_with_what_is_right() {
         (["watch", "--count", "0"], "1.."),
         (["watch", "--net", "10.0.0.0/33"], "a network such as 10.0.0.0/8 or fd00::/8"),
         (["watch", "--max-attempts", "0"], "a number from 1 to"),
+        (["watch", "--metrics-listen", "9435"], "such as 127.0.0.1:9435, [::1]:9435 or :9435"),
+        (["watch", "--metrics-listen", "::1:9435"], "such as 127.0.0.1:9435, [::1]:9435 or :9435"),
+        (["watch", "--metrics-listen", ":70000"], "such as 127.0.0.1:9435, [::1]:9435 or :9435"),
+        (["watch", "--metrics-series", "399"], "a number from 400 to 2000"),
+        (["watch", "--metrics-series", "2001"], "a number from 400 to 2000"),
+        (["watch", "--metrics-services", "201"], "a number from 0 to 200"),
         (["replay", "--linger", "x"], "a duration with its unit"),
     ] {
         let argument = format!("{}={}", arguments[1], arguments[2]);
@@ -101,4 +107,23 @@ fn an_interface_name_reaches_no_terminal_as_it_is() {
     let said = unprivileged(&["watch", "-i", "\u{1b}[2J\u{202e}", "--duration", "1s"]);
     assert!(said.stderr.contains(r#""\u{1b}[2J\u{202e}""#), "{:?}", said.stderr);
     assert_eq!(said.code, Some(3));
+}
+
+/// Before anything is attached, whoever asks.
+#[test]
+fn an_address_that_cannot_be_listened_on_is_refused_with_the_next_step() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let port = taken.local_addr().expect("an address").port();
+    let in_use = format!("`ss -ltnp 'sport = :{port}'`");
+    for (address, words) in [
+        (format!("127.0.0.1:{port}"), in_use.as_str()),
+        (format!(":{port}"), &in_use),
+        ("192.0.2.1:9435".to_owned(), "`ip address`"),
+    ] {
+        let said = run(&["watch", "-i", "lo", "--metrics-listen", &address, "--duration", "1s"]);
+        assert_eq!((said.stdout.as_str(), said.code), ("", Some(1)), "{}", said.stderr);
+        for words in ["cannot serve metrics at ", words] {
+            assert!(said.stderr.contains(words), "{words} in\n{}", said.stderr);
+        }
+    }
 }

@@ -5,9 +5,12 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::workspace::{cache_dir, output, run};
+use crate::{
+    setup::unpacked,
+    workspace::{cache_dir, output},
+};
 
 /// An unpacked kernel package.
 pub(super) struct Kernel {
@@ -43,7 +46,9 @@ impl Kernel {
 pub(super) fn ensure(series: &str) -> Result<Kernel> {
     let dir = cache_dir()?.join("kernels").join(series);
     if image(&dir).is_none() {
-        fetch(series, &dir).with_context(|| {
+        eprintln!("vm-test: fetching a {series} kernel into {} (once)", dir.display());
+        let newest = || newest_known(series)?.context("the package lists have none");
+        unpacked::fetch(&dir, newest).with_context(|| {
             format!("no {series} kernel: `apt-get` must be able to download linux-image-{series}*")
         })?;
     }
@@ -53,40 +58,6 @@ pub(super) fn ensure(series: &str) -> Result<Kernel> {
 fn image(dir: &Path) -> Option<PathBuf> {
     let files = fs::read_dir(dir.join("boot")).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     files.filter(|file| file.to_string_lossy().contains("/vmlinuz-")).max()
-}
-
-fn fetch(series: &str, dir: &Path) -> Result<()> {
-    // Not `with_extension`: to a path, the 1 of 6.1 is one.
-    let partial = dir.with_file_name(format!("{series}.partial"));
-    fs::remove_dir_all(&partial).or_else(not_there)?;
-    fs::create_dir_all(&partial)?;
-    eprintln!("vm-test: fetching a {series} kernel into {} (once)", dir.display());
-    // Package lists that are absent or old know no kernel, or one that is no longer there.
-    if download(series, &partial).is_err() {
-        eprintln!("vm-test: running apt-get update first");
-        run(Command::new("apt-get").args(["--quiet", "update"]))?;
-        download(series, &partial)?;
-    }
-    unpack(&partial)?;
-    fs::remove_dir_all(dir).or_else(not_there)?;
-    fs::rename(&partial, dir).with_context(|| format!("cannot write {}", dir.display()))
-}
-
-fn download(series: &str, into: &Path) -> Result<()> {
-    let package = newest_known(series)?.context("the package lists have none")?;
-    run(Command::new("apt-get").args(["--quiet", "download", &package]).current_dir(into))
-}
-
-fn unpack(dir: &Path) -> Result<()> {
-    let is_deb = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "deb");
-    let deb = fs::read_dir(dir)?.filter_map(|entry| Some(entry.ok()?.path())).find(is_deb);
-    let Some(deb) = deb else { bail!("apt-get downloaded nothing") };
-    run(Command::new("dpkg").arg("-x").arg(&deb).arg(dir))?;
-    fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))
-}
-
-fn not_there(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 fn newest_known(series: &str) -> Result<Option<String>> {
