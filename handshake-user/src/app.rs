@@ -524,9 +524,17 @@ impl<'a> Watching<'a> {
         Summary { hidden: self.hidden, ..self.engine.summary(&self.loader) }
     }
 
-    /// What is left to be said on stdout.
+    /// Ends what is open, and says what is left to be said on stdout.
     fn show_end(&mut self) -> Result<()> {
-        let reader = self.show()?;
+        let mut shown = self.show();
+        while self.engine.end_some() {
+            if shown.is_ok() {
+                shown = self.show();
+            } else {
+                drop(self.engine.ended());
+            }
+        }
+        let reader = shown?;
         self.tell(false)?;
         if reader == Reader::Present {
             self.view.summary(&self.summary(), self.started.elapsed(), self.places.now())?;

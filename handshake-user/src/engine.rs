@@ -9,7 +9,7 @@ use handshake_common::packet::tunnel::Layers;
 
 use crate::attempt::{Attempt, Nanos, Observation, SourceId};
 use crate::clock::Clock;
-use crate::evidence::{Evidence, Seen, Segments, Sighting};
+use crate::evidence::{Evidence, Frame, Seen, Segments, Sighting};
 use crate::loader::{Counters, LoadError, Loader, ProgramStats};
 use crate::merge::{LATENESS_NS, Merge};
 use crate::metrics::Metrics;
@@ -19,9 +19,13 @@ use crate::snapshot::{EventCounts, ProgramCost, SelfCost, Summary};
 use crate::source::ring::Rings;
 use crate::tracker::{Config, Tracker};
 use crate::usage::Usage;
+use crate::verdict::Judged;
 
 /// Events read in one step: bounds the time until the caller is asked again.
 const STEP_EVENTS: usize = 16_384;
+
+/// Attempts that [`Engine::end_some`] ends: an ended one takes more room than an open one.
+const END_AT_ONCE: usize = 4_096;
 
 /// What was lost since it was last told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +91,9 @@ pub struct Engine {
     sampling: Sampling,
     batch: Vec<Sighting>,
     ordered: Vec<Sighting>,
+    observed: Vec<Observation>,
+    /// Of `observed`, one each.
+    frames: Vec<Option<Box<Frame>>>,
     /// Only if somebody asked for it.
     evidence: Option<Evidence>,
     /// While all hooks were attached: before and after, answers pass unseen.
@@ -112,6 +119,8 @@ impl Engine {
             sampling: Sampling::default(),
             batch: Vec::new(),
             ordered: Vec::new(),
+            observed: Vec::new(),
+            frames: Vec::new(),
             evidence: None,
             whole: Clock::now()..=u64::MAX,
         }
@@ -213,21 +222,32 @@ impl Engine {
     }
 
     fn track(&mut self) {
+        let mut observed = std::mem::take(&mut self.observed);
+        let mut frames = std::mem::take(&mut self.frames);
         for Sighting { event, frame } in self.ordered.drain(..) {
             if !self.whole.contains(&event.time_ns) || !self.selection.selects(&event) {
                 self.events.filtered += 1;
                 continue;
             }
             let source = self.sources.id(event.ifindex, event.hook);
-            let layers = Layers::NONE;
-            let judged = self.tracker.observe(&Observation { event, source, frame: 0, layers });
-            if let (Some(evidence), Some(attempt)) = (&mut self.evidence, judged.attempt) {
-                evidence.note(attempt, Seen { event, source, verdict: judged.verdict, frame });
-            }
+            observed.push(Observation { event, source, frame: 0, layers: Layers::NONE });
+            frames.push(frame);
         }
+        let mut frames_left = frames.drain(..);
+        let evidence = &mut self.evidence;
+        self.tracker.observe_batch(&observed, |seen, Judged { attempt, verdict }| {
+            let frame = frames_left.next().flatten();
+            if let (Some(evidence), Some(attempt)) = (evidence.as_mut(), attempt) {
+                let Observation { event, source, .. } = *seen;
+                evidence.note(attempt, Seen { event, source, verdict, frame });
+            }
+        });
+        drop(frames_left);
+        observed.clear();
+        (self.observed, self.frames) = (observed, frames);
     }
 
-    /// Reads what is left after everything is detached, and ends what is open.
+    /// Reads what is left after everything is detached.
     ///
     /// # Errors
     /// As [`Engine::step`].
@@ -235,8 +255,13 @@ impl Engine {
         while !self.step(loader)?.emptied {}
         self.merge.flush(&mut self.ordered);
         self.track();
-        self.tracker.finish();
         Ok(())
+    }
+
+    /// After [`Engine::finish`]: ends some of what is open, to be handed out before the next. False
+    /// once nothing was left.
+    pub fn end_some(&mut self) -> bool {
+        self.tracker.finish_some(END_AT_ONCE)
     }
 
     /// Hands out the attempts that have ended since the last call.

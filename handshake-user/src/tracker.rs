@@ -213,11 +213,19 @@ impl Tracker {
 
     /// Section 9, end of input: everything due has timed out, the rest is unfinished.
     pub fn finish(&mut self) {
+        while self.finish_some(usize::MAX) {}
+    }
+
+    /// [`Tracker::finish`] in portions of at most `most`: an ended attempt takes more room than an
+    /// open one. False once nothing was left to end.
+    pub fn finish_some(&mut self, most: usize) -> bool {
+        // What is due now is little: it is ended with every step.
         self.end_due(self.now, Reach::All);
-        let left: Vec<u32> = self.table.iter().map(|(place, _)| place).collect();
-        for place in left {
-            self.end(place, End::new(Outcome::Unfinished, EndedBy::Eof, None));
+        let left: Vec<u32> = self.table.iter().map(|(place, _)| place).take(most).collect();
+        for place in &left {
+            self.end(*place, End::new(Outcome::Unfinished, EndedBy::Eof, None));
         }
+        !left.is_empty()
     }
 
     /// The input says that nothing follows of what is open: it ended in silence at a certain time,
