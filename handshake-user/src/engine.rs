@@ -315,12 +315,6 @@ impl Engine {
         &self.metrics
     }
 
-    /// The hooks' counters when they were last read.
-    #[must_use]
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
     /// Everything there is to say now.
     #[must_use]
     pub fn summary(&self, loader: &Loader) -> Summary {
