@@ -5,6 +5,7 @@ mod hooks;
 mod pace;
 mod recording;
 mod reload;
+mod screen;
 mod service;
 mod signals;
 mod targets;
@@ -16,11 +17,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use handshake_common::abi::Hook;
 use tokio::time::{Instant, sleep_until};
 
 use crate::attempt::Nanos;
 use crate::books::Books;
-use crate::cli::{DoctorArgs, HookArg, WatchArgs, WatchFormat, XdpModeArg};
+use crate::cli::{DoctorArgs, HookArg, WatchArgs, XdpModeArg};
 use crate::clock::Clock;
 use crate::config::Sources;
 use crate::doctor;
@@ -42,10 +44,11 @@ use crate::tracker::Config;
 use exporter::{Exporter, Wanted};
 use pace::Pace;
 use reload::Terminal;
+use screen::{Wake, World};
 use service::Service;
 use signals::{Asked, Signals};
 use targets::Targets;
-use view::View;
+use view::{Format, News, View};
 
 /// How often attachments are checked and the clock is read again.
 const CHECK: Duration = Duration::from_secs(2);
@@ -54,6 +57,10 @@ const TELL: Duration = Duration::from_secs(1);
 
 /// A reader that takes nothing for so long, after we were asked to stop, takes nothing any more.
 const STALL: Duration = Duration::from_millis(700);
+/// Segments of open attempts that are kept for the screen, in bytes.
+const EVIDENCE_BYTES: usize = 16 << 20;
+/// What is said of an interface that is gone.
+const GONE: &str = "the interface is gone";
 
 const STDOUT: &str = "cannot write to standard output";
 
@@ -176,6 +183,7 @@ struct Watching<'a> {
 impl<'a> Watching<'a> {
     /// Loads, attaches, and says what it does.
     fn start(args: &'a WatchArgs, sources: Sources) -> Result<Self> {
+        let format = Format::choose(args.format)?;
         // First, so that a signal that comes while attaching is not lost.
         let signals = Signals::hear()?;
         let changes = interfaces::watch().map_err(Failure::from)?;
@@ -204,7 +212,7 @@ impl<'a> Watching<'a> {
         let filter = filter_record(selection.query(), &shown);
         let pace = Pace::new(rings.bells()?).context("cannot wait for the rings")?;
         let mut engine = Engine::new(rings, config(args), selection);
-        let mut view = View::new(args.format)?;
+        let mut view = View::new(format)?;
         let mut places = Places::new();
         for attachment in loader.attachments() {
             places.name(attachment.index, &attachment.name);
@@ -217,6 +225,13 @@ impl<'a> Watching<'a> {
             say(format_args!("metrics at http://{}/metrics", exporter.address()));
         }
         view.start(&loader, filter, places.now())?;
+        tell_degraded(&mut view, &loader, &chosen, args.hook);
+        if view.has_screen() && recorder.is_none() {
+            engine.keep_evidence(Evidence::new(Limits {
+                bytes: EVIDENCE_BYTES,
+                ..Limits::default()
+            }));
+        }
         Ok(Self {
             args,
             sources,
@@ -280,8 +295,12 @@ impl<'a> Watching<'a> {
                     self.tell(is_congested)?;
                     next_tell = Instant::now() + TELL;
                 }
-                () = self.view.queue().news() => {
-                    if self.view.flush()? == Reader::Gone {
+                news = self.view.news() => {
+                    let reader = match news {
+                        News::Read => self.view.flush()?,
+                        News::Screen(wake) => self.on_wake(wake)?,
+                    };
+                    if reader == Reader::Gone {
                         return Ok(());
                     }
                 }
@@ -319,6 +338,17 @@ impl<'a> Watching<'a> {
         }
     }
 
+    /// The terminal wants something.
+    fn on_wake(&mut self, wake: Wake) -> Result<Reader> {
+        let Self { engine, loader, books, places, view, hidden, started, .. } = self;
+        let summary = || {
+            let summary = Summary { hidden: *hidden, ..engine.summary(loader) };
+            let record = view::summary_record(&summary, started.elapsed(), places.now());
+            crate::stdout::json_line(&record)
+        };
+        view.on_wake(wake, &World { engine, books, places, summary: &summary })
+    }
+
     /// Goes a step towards giving privileges up: one program a step, because the verifier takes
     /// tens of milliseconds for each. Whatever needs more (files of others, ports below 1024) must
     /// have happened before the run begins, and no thread may have been started.
@@ -327,8 +357,10 @@ impl<'a> Watching<'a> {
             return;
         }
         self.privileged = false;
-        // The recorder makes files later, also in a directory of somebody else.
-        let files = if self.recorder.is_some() { Files::Write } else { Files::None };
+        // The recorder makes files later, and the person before a screen may: also in a directory of
+        // somebody else.
+        let writes = self.recorder.is_some() || self.view.has_screen();
+        let files = if writes { Files::Write } else { Files::None };
         if let Err(error) = self.loader.shed_privileges(files) {
             say(format_args!("handshake: keeps capabilities: {error}"));
         }
@@ -384,7 +416,7 @@ impl<'a> Watching<'a> {
             }
             // Also when nobody reads: the others are recorded.
             if reader == Reader::Present {
-                reader = self.view.attempt(&view)?;
+                reader = self.view.attempt(&view, segments)?;
             }
         }
         if reader == Reader::Present { Ok(self.view.flush()?) } else { Ok(reader) }
@@ -397,6 +429,7 @@ impl<'a> Watching<'a> {
                 if self.loader.detach(index) {
                     self.engine.note_gap_at(index);
                     self.view.gap("interface-gone", self.places.now())?;
+                    self.view.degraded(&name, GONE);
                     say(format_args!("{name} is gone; it is taken up again when it comes back"));
                 }
             }
@@ -439,7 +472,10 @@ impl<'a> Watching<'a> {
                 self.places.name(attachment.index, &attachment.name);
                 self.view.attached(&attachment);
             }
-            Err(error) => say(format_args!("handshake: {error}")),
+            Err(error) => {
+                self.view.degraded(&interface.name, &error.to_string());
+                say(format_args!("handshake: {error}"));
+            }
         }
         Ok(())
     }
@@ -457,6 +493,7 @@ impl<'a> Watching<'a> {
             let Some(interface) = all.iter().find(|one| one.index == health.index) else {
                 self.engine.note_gap_at(health.index);
                 self.view.gap("interface-gone", self.places.now())?;
+                self.view.degraded(&health.name, GONE);
                 say(format_args!(
                     "{} is gone; it is taken up again when it comes back",
                     health.name
@@ -465,6 +502,7 @@ impl<'a> Watching<'a> {
             };
             self.engine.note_gap();
             self.view.gap("detached", self.places.now())?;
+            self.view.degraded(&health.name, "somebody detached handshake");
             say(format_args!("somebody detached handshake from {}", health.name));
             if self.fought.insert(health.index) {
                 self.take_up(interface)?;
@@ -609,12 +647,16 @@ pub fn color() -> bool {
     io::stdout().is_terminal() && setting("NO_COLOR").is_empty() && setting("TERM") != "dumb"
 }
 
-impl From<WatchFormat> for view::Format {
-    fn from(format: WatchFormat) -> Self {
-        match format {
-            WatchFormat::Auto | WatchFormat::Lines => Self::Lines,
-            WatchFormat::Json => Self::Json,
-            WatchFormat::None => Self::None,
+/// Says on the screen which interfaces are not watched as was asked.
+fn tell_degraded(view: &mut View, loader: &Loader, chosen: &[Interface], hook: HookArg) {
+    for interface in chosen {
+        let attached = loader.attachments().find(|one| one.index == interface.index);
+        match attached {
+            None => view.degraded(&interface.name, "not watched: it could not be attached to"),
+            Some(one) if hook == HookArg::Xdp && one.ingress.hook != Hook::Xdp => {
+                view.degraded(&interface.name, &one.reason);
+            }
+            Some(_) => {}
         }
     }
 }

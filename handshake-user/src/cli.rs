@@ -150,8 +150,10 @@ pub enum XdpModeArg {
 /// What goes to stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WatchFormat {
-    /// The same as `lines`.
+    /// `tui` on a terminal, else `lines`.
     Auto,
+    /// The terminal UI: what fails, live; `?` shows its keys.
+    Tui,
     /// One readable line an attempt.
     Lines,
     /// One JSON object a line.

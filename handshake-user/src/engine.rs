@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use handshake_common::abi::{Counter, Hook};
 use handshake_common::packet::tunnel::Layers;
 
-use crate::attempt::{Attempt, Nanos, Observation, SourceId};
+use crate::attempt::{Attempt, Nanos, Observation, OpenView, SourceId};
 use crate::clock::Clock;
 use crate::evidence::{Evidence, Frame, Seen, Segments, Sighting};
 use crate::loader::{Counters, LoadError, Loader, ProgramStats};
@@ -17,7 +17,7 @@ use crate::sampling::{Change, Sampling, one_in};
 use crate::selection::Selection;
 use crate::snapshot::{EventCounts, ProgramCost, SelfCost, Summary};
 use crate::source::ring::Rings;
-use crate::tracker::{Config, Tracker};
+use crate::tracker::{Config, Stats, Tracker};
 use crate::usage::Usage;
 use crate::verdict::Judged;
 
@@ -315,6 +315,29 @@ impl Engine {
     #[must_use]
     pub fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// Of how many flows one is followed now; 1 is all.
+    #[must_use]
+    pub fn one_in(&self) -> u64 {
+        one_in(self.sampling.shift())
+    }
+
+    /// Counts of what the tracker has done.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        self.tracker.stats()
+    }
+
+    /// Every attempt open now, in no order.
+    pub fn open_attempts(&self) -> impl Iterator<Item = OpenView> {
+        self.tracker.open_attempts()
+    }
+
+    /// Latencies so far.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Everything there is to say now.

@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod attempt;
+pub mod board;
 pub mod books;
 pub mod capture;
 pub mod cli;
@@ -40,6 +41,7 @@ pub mod snapshot;
 pub mod source;
 pub mod stderr;
 pub mod stdout;
+pub mod terminal;
 pub mod tracker;
 mod usage;
 pub mod verdict;

@@ -121,6 +121,18 @@ impl Metrics {
         Self { clean: Parts::new(Detail::Fine), retransmitted: Parts::new(Detail::Fine) }
     }
 
+    /// Latencies of attempts in which nothing was sent twice.
+    #[must_use]
+    pub fn clean(&self) -> &Parts {
+        &self.clean
+    }
+
+    /// Latencies of attempts with retransmissions.
+    #[must_use]
+    pub fn retransmitted(&self) -> &Parts {
+        &self.retransmitted
+    }
+
     /// Takes an ended attempt; only completed ones are latency samples.
     pub fn record(&mut self, attempt: &Attempt) {
         if !attempt.outcome.is_completed() {

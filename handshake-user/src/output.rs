@@ -8,3 +8,4 @@ pub mod man;
 pub mod pcapng;
 pub mod prometheus;
 pub mod summary;
+pub mod tui;

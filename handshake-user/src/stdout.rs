@@ -89,6 +89,16 @@ impl<W: Write> Output<W> {
     }
 }
 
+/// One JSON object without a line break, harmless for terminals.
+///
+/// # Errors
+/// If it cannot be written as JSON.
+pub fn json_line<T: Serialize>(record: &T) -> io::Result<String> {
+    let mut line = Vec::new();
+    record.serialize(&mut Serializer::with_formatter(&mut line, TerminalSafe))?;
+    String::from_utf8(line).map_err(io::Error::other)
+}
+
 fn present(result: io::Result<()>) -> io::Result<Reader> {
     match result {
         Ok(()) => Ok(Reader::Present),

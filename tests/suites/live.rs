@@ -21,5 +21,7 @@ mod recording;
 mod refusals;
 #[path = "live/reload.rs"]
 mod reload;
+#[path = "live/screen.rs"]
+mod screen;
 #[path = "live/unread.rs"]
 mod unread;

@@ -29,5 +29,7 @@ mod refusals;
 mod replay;
 #[path = "surface/schema.rs"]
 mod schema;
+#[path = "surface/screens.rs"]
+mod screens;
 #[path = "surface/terminal.rs"]
 mod terminal;

@@ -1,12 +1,17 @@
 //! What the user of `watch` sees on stdout, in the format chosen.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use anyhow::Result;
 use jiff::tz::TimeZone;
 
+use super::screen::{Screen, Wake, World};
 use crate::attempt::Nanos;
+use crate::cli::WatchFormat;
 use crate::engine::Loss;
+use crate::evidence::Segments;
+use crate::exit::{Failure, USAGE};
 use crate::loader::{Attachment, Loader};
 use crate::output::json::{
     self, FilterRecord, InterfaceRecord, LossRecord, ReloadRecord, SCHEMA, SamplingRecord,
@@ -18,13 +23,50 @@ use crate::snapshot::{AttemptView, Summary};
 use crate::stderr::say;
 use crate::stdout::queue::Queue;
 use crate::stdout::{Output, Reader};
+use crate::terminal::{self, Unfit};
 
 /// What goes to stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
+    Tui,
     Lines,
     Json,
     None,
+}
+
+impl Format {
+    /// What the user asked for, on this standard output.
+    pub(super) fn choose(asked: WatchFormat) -> Result<Self, Failure> {
+        let is_person =
+            || io::stdin().is_terminal() && terminal::fitness() != Err(Unfit::NoTerminal);
+        match asked {
+            WatchFormat::Tui => Self::tui(),
+            WatchFormat::Auto if is_person() => Self::tui(),
+            WatchFormat::Auto | WatchFormat::Lines => Ok(Self::Lines),
+            WatchFormat::Json => Ok(Self::Json),
+            WatchFormat::None => Ok(Self::None),
+        }
+    }
+
+    fn tui() -> Result<Self, Failure> {
+        match terminal::fitness() {
+            Ok(()) => Ok(Self::Tui),
+            Err(Unfit::Dumb(term)) => {
+                let why = if term.is_empty() {
+                    "TERM is not set".to_owned()
+                } else {
+                    format!("TERM is {term}")
+                };
+                say(format_args!("{why}: printing lines instead of the terminal UI"));
+                Ok(Self::Lines)
+            }
+            Err(Unfit::NoTerminal) => Err(Failure::new(
+                USAGE,
+                "--format tui needs a terminal, and standard output is none; for a file or a pipe use \
+                 --format lines or --format json",
+            )),
+        }
+    }
 }
 
 /// See the module.
@@ -36,6 +78,16 @@ pub(super) struct View {
     /// It has been said that nobody reads.
     is_stall_told: bool,
     lines: Lines,
+    /// The terminal, while the format is `Tui`.
+    screen: Option<Screen>,
+}
+
+/// What happened at the other side of stdout.
+pub(super) enum News {
+    /// The reader has read something.
+    Read,
+    /// The terminal wants something.
+    Screen(Wake),
 }
 
 /// One line for people about an attachment.
@@ -45,14 +97,15 @@ pub(super) fn sentence(attachment: &Attachment) -> String {
 }
 
 impl View {
-    pub(super) fn new(format: impl Into<Format>) -> io::Result<Self> {
+    pub(super) fn new(format: Format) -> io::Result<Self> {
         let queue = Queue::stdout()?;
         Ok(Self {
-            format: format.into(),
+            format,
             out: Output::new(queue.clone()),
             queue,
             is_stall_told: false,
             lines: Lines::new(super::color(), TimeZone::system()),
+            screen: None,
         })
     }
 
@@ -62,9 +115,12 @@ impl View {
         loader: &Loader,
         filter: FilterRecord,
         now: Nanos,
-    ) -> io::Result<()> {
+    ) -> Result<()> {
+        if self.format == Format::Tui {
+            self.screen = Some(Screen::open(now, super::color())?);
+        }
         for attachment in loader.attachments() {
-            self.lines.show_interface(&attachment.name);
+            self.attached(attachment);
         }
         if self.format == Format::Json {
             let record = StartRecord {
@@ -82,9 +138,16 @@ impl View {
         Ok(())
     }
 
-    /// Prints in another format from now on; true if it was another.
-    pub(super) fn change_format(&mut self, format: impl Into<Format>) -> bool {
-        let format = format.into();
+    /// Prints in another format from now on; true if it was another. A screen stays, and does not
+    /// come.
+    pub(super) fn change_format(&mut self, asked: WatchFormat) -> bool {
+        let format = Format::choose(asked).unwrap_or(self.format);
+        if (format == Format::Tui) != (self.format == Format::Tui) {
+            say(
+                "the terminal UI begins and ends with the program: only a restart can apply the format",
+            );
+            return false;
+        }
         std::mem::replace(&mut self.format, format) != format
     }
 
@@ -100,11 +163,34 @@ impl View {
     /// An interface came (back) while watching.
     pub(super) fn attached(&mut self, attachment: &Attachment) {
         self.lines.show_interface(&attachment.name);
+        if let Some(screen) = &mut self.screen {
+            screen.watch(attachment);
+        }
     }
 
-    /// One ended attempt.
-    pub(super) fn attempt(&mut self, view: &AttemptView<'_>) -> io::Result<Reader> {
+    /// An interface is not watched as it should be, for this reason.
+    pub(super) fn degraded(&mut self, name: &str, reason: &str) {
+        if let Some(screen) = &mut self.screen {
+            screen.degrade(name, reason);
+        }
+    }
+
+    /// Is there a screen, which wants segments and writes files?
+    pub(super) fn has_screen(&self) -> bool {
+        self.screen.is_some()
+    }
+
+    /// One ended attempt, and its segments if they are wanted.
+    pub(super) fn attempt(
+        &mut self,
+        view: &AttemptView<'_>,
+        segments: Option<Segments>,
+    ) -> io::Result<Reader> {
+        if let Some(screen) = &mut self.screen {
+            screen.record(view, segments);
+        }
         match self.format {
+            Format::Tui => Ok(Reader::Present),
             Format::Lines => self.out.line(&self.lines.line(view)),
             Format::Json => self.out.json(&json::attempt(view)),
             Format::None => Ok(Reader::Present),
@@ -117,6 +203,9 @@ impl View {
     }
 
     fn loss(&mut self, loss: Loss, now: Nanos) -> io::Result<()> {
+        if let Some(screen) = &mut self.screen {
+            screen.lose(loss, now);
+        }
         if self.format == Format::Json {
             let Loss { reason, count } = loss;
             let time = seconds(now);
@@ -132,6 +221,10 @@ impl View {
         self.is_stall_told = false;
         for loss in losses {
             self.loss(*loss, now)?;
+            if self.screen.is_some() {
+                // It says so itself, as long as it is there.
+                continue;
+            }
             let what = "attempts open now are uncertain, their silence is not reported as failure";
             say(format_args!("handshake: lost {} ({}); {what}", loss.count, loss.reason));
         }
@@ -172,15 +265,10 @@ impl View {
         elapsed: Duration,
         now: Nanos,
     ) -> io::Result<()> {
+        // Gives the terminal back.
+        self.screen = None;
         if self.format == Format::Json {
-            let record = SummaryRecord {
-                kind: "summary",
-                schema: SCHEMA,
-                time: seconds(now),
-                duration_s: elapsed.as_secs_f64(),
-                summary,
-            };
-            let _ = self.out.json(&record)?;
+            let _ = self.out.json(&summary_record(summary, elapsed, now))?;
         }
         self.flush().map(|_| ())
     }
@@ -197,6 +285,25 @@ impl View {
                 "handshake: nobody reads standard output: waiting; events that find no room meanwhile \
                  are counted as lost",
             );
+        }
+    }
+
+    /// Waits until the reader has read something, or the terminal wants something.
+    pub(super) async fn news(&mut self) -> News {
+        match &mut self.screen {
+            Some(screen) => News::Screen(screen.wake().await),
+            None => {
+                self.queue.news().await;
+                News::Read
+            }
+        }
+    }
+
+    /// Does what the terminal wants.
+    pub(super) fn on_wake(&mut self, wake: Wake, world: &World<'_>) -> Result<Reader> {
+        match &mut self.screen {
+            Some(screen) => screen.on_wake(wake, world),
+            None => Ok(Reader::Present),
         }
     }
 
@@ -219,6 +326,16 @@ fn sampling_sentence(change: Change) -> String {
         ),
         _ => format!("handshake: now 1 in {now} new flows is followed"),
     }
+}
+
+/// The record of a summary.
+pub(super) fn summary_record(
+    summary: &Summary,
+    elapsed: Duration,
+    now: Nanos,
+) -> SummaryRecord<'_> {
+    let (time, duration_s) = (seconds(now), elapsed.as_secs_f64());
+    SummaryRecord { kind: "summary", schema: SCHEMA, time, duration_s, summary }
 }
 
 fn interface(attachment: &Attachment) -> InterfaceRecord {

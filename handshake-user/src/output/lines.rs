@@ -173,7 +173,7 @@ fn reason(a: &Attempt) -> Option<String> {
 }
 
 /// What tcpdump and the RFCs (792, 1812, 4443) call an ICMP error.
-fn icmp_name(icmp: &IcmpEnd) -> String {
+pub(super) fn icmp_name(icmp: &IcmpEnd) -> String {
     let (icmp_type, code) = (icmp.icmp_type, icmp.code);
     let name = match (icmp.source.is_ipv6(), icmp_type, code) {
         (false, 3, 0 | 6) => "net unreachable",

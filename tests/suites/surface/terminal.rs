@@ -4,7 +4,8 @@ use std::io::{Write, pipe};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use handshake_tests::pty::{self, Terminal};
+use handshake_tests::pty::{self, Session, Terminal};
+use handshake_user::terminal::Taken;
 
 use crate::program::{capture, handshake, path_text, pcap_header, pcap_record, run, scratch};
 
@@ -128,4 +129,57 @@ fn nobody_is_shown_progress_who_does_not_look_or_reads_lines() {
     let command = handshake(&["replay", "--format", "json", path_text(&short)]);
     let (_, shown) = pty::run(command, Terminal::Stderr).expect("a terminal");
     assert_eq!(shown, "");
+}
+
+#[test]
+fn a_screen_needs_a_terminal_and_says_what_to_do_without() {
+    let said = run(&["watch", "--format", "tui"]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""));
+    assert!(
+        said.stderr.contains("needs a terminal") && said.stderr.contains("--format lines"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_dumb_terminal_gets_lines_and_a_word() {
+    for (term, word) in [("dumb", "TERM is dumb"), ("", "TERM is not set")] {
+        let mut command = handshake(&["watch", "--format", "tui", "-i", "nothere"]);
+        command.env("TERM", term);
+        let (status, shown) = pty::run(command, Terminal::Both).expect("a terminal");
+        assert_eq!(status.code(), Some(3), "{shown}");
+        assert!(shown.contains(word) && shown.contains("lines instead"), "{shown}");
+        assert!(!shown.contains('\x1b'), "{shown:?}");
+    }
+}
+
+/// Set for the process that panics.
+const PANICS: &str = "HANDSHAKE_TEST_PANICS";
+
+#[test]
+fn a_panic_gives_the_terminal_back_before_it_speaks() {
+    if std::env::var_os(PANICS).is_some() {
+        let _taken = Taken::take().expect("a terminal");
+        panic!("as asked");
+    }
+    let before = Session::start(std::process::Command::new("true"), 80, 24);
+    let before = before.and_then(|session| session.modes()).expect("a terminal");
+    let this = std::env::current_exe().expect("a test program");
+    let mut command = std::process::Command::new(this);
+    command.args([
+        "--exact",
+        "terminal::a_panic_gives_the_terminal_back_before_it_speaks",
+        "--nocapture",
+    ]);
+    command.env(PANICS, "1").env("TERM", "xterm");
+    let mut session = Session::start(command, 80, 24).expect("a terminal");
+    let status = session.wait(Duration::from_secs(10)).expect("it ends");
+    assert!(!status.success());
+    let said = |shown: &[u8]| String::from_utf8_lossy(shown).contains("as asked");
+    let shown = session.until(Duration::from_secs(10), said).expect("words");
+    let shown = String::from_utf8_lossy(&shown).into_owned();
+    let (entered, left) = (shown.find("\x1b[?1049h"), shown.find("\x1b[?1049l"));
+    let spoken = shown.find("as asked");
+    assert!(entered.is_some() && entered < left && left < spoken, "{shown:?}");
+    assert_eq!(session.modes().expect("a terminal"), before);
 }

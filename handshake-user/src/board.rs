@@ -1,0 +1,310 @@
+//! What a screen shows, kept ready: recent failed attempts, a history by the second, how each service
+//! and peer stands, floods, losses and what handshake said.
+//!
+//! Between the engine and `output/tui`, which computes nothing. Fed with ended attempts as they come
+//! and with a [`Glance`] at the engine every second; bounded in everything. No clock, no I/O. Times
+//! are nanoseconds since 1970.
+
+mod flood;
+mod history;
+mod latency;
+mod rows;
+mod standing;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use handshake_common::abi::{COUNTERS, Counter, Hook};
+
+use crate::attempt::{Nanos, OpenView};
+use crate::books::{Books, Tally};
+use crate::evidence::Segments;
+use crate::metrics::Metrics;
+use crate::outcome::Outcome;
+use crate::snapshot::{AttemptView, Latencies, Place, Role};
+use standing::{Open, Trails};
+
+pub use flood::Flood;
+pub use history::{History, Rates, Totals};
+pub use latency::{Bucket, Spread};
+pub use rows::{Row, Rows, blank};
+pub use standing::{Failing, Standing, Who};
+
+/// Recent failed attempts kept, unless the caller wants another number.
+pub const DEFAULT_ROWS: usize = 10_000;
+/// Messages kept.
+const MOST_WORDS: usize = 200;
+/// Open attempts that wait for longer than they should, kept at once.
+const MOST_WAITING: usize = 1_000;
+
+/// What the engine has to say, once a second.
+pub struct Glance<'a> {
+    /// Now, since 1970.
+    pub now: Nanos,
+    /// Added to boot time to get times since 1970.
+    pub to_wall: Nanos,
+    /// Attempts begun.
+    pub started: u64,
+    /// Attempts ended, by [`Outcome`] in its order.
+    pub outcomes: [u64; Outcome::ALL.len()],
+    /// Copies of SYNs and SYN-ACKs.
+    pub retransmits: u64,
+    /// The hooks' counters.
+    pub counters: &'a [[u64; COUNTERS]; Hook::ALL.len()],
+    /// Latencies.
+    pub metrics: &'a Metrics,
+    /// Tallies by service and peer.
+    pub books: &'a Books,
+    /// Names the place of an open attempt.
+    pub place: &'a dyn Fn(&OpenView) -> Place<'a>,
+    /// Of how many flows one is followed; 1 is all.
+    pub one_in: u64,
+}
+
+/// One watched interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// Name.
+    pub name: String,
+    /// How packets that arrive are seen.
+    pub ingress: String,
+    /// How packets that leave are seen.
+    pub egress: String,
+    /// Why so.
+    pub reason: String,
+}
+
+/// Events lost for one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// How many since the start.
+    pub count: u64,
+    /// When it was first noticed.
+    pub first: Nanos,
+    /// When it was last noticed.
+    pub last: Nanos,
+}
+
+/// Attempts of an interface and role, as shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlaceLine {
+    /// Interface.
+    pub interface: String,
+    /// The host's part.
+    pub role: &'static str,
+    /// Attempts ended.
+    pub ended: u64,
+    /// Of these completed.
+    pub completed: u64,
+    /// Of these failed.
+    pub failed: u64,
+    /// Copies of SYNs and SYN-ACKs.
+    pub retransmits: u64,
+}
+
+/// Something handshake said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// When.
+    pub at: Nanos,
+    /// What, not escaped.
+    pub text: String,
+}
+
+/// What must not be overlooked.
+#[derive(Debug, Clone, Default)]
+pub struct Alarms {
+    /// Lost events by reason.
+    pub lost: BTreeMap<&'static str, Lost>,
+    /// Interfaces that are not watched as they should be, and why.
+    pub degraded: BTreeMap<String, String>,
+    /// Of how many flows one is followed; 0 and 1 are all.
+    pub one_in: u64,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Board {
+    /// Recent failed attempts.
+    pub rows: Rows,
+    /// Open attempts that have waited for too long or had to be repeated, oldest first.
+    pub waiting: Vec<Arc<Row>>,
+    /// By the second.
+    pub history: History,
+    /// How each service stands.
+    pub services: Vec<Standing>,
+    /// How each peer network stands.
+    pub peers: Vec<Standing>,
+    /// Attempts open now.
+    pub open: u64,
+    /// Of these answered, but not acknowledged.
+    pub half_open: u64,
+    /// Attempts ended, by outcome.
+    pub outcomes: [u64; Outcome::ALL.len()],
+    /// Distribution of latencies.
+    pub spread: Spread,
+    /// Percentiles of clean samples.
+    pub latency: Latencies,
+    /// Percentiles of samples with retransmissions.
+    pub latency_retransmitted: Latencies,
+    /// Counters by hook.
+    pub counters: [[u64; COUNTERS]; Hook::ALL.len()],
+    /// The same a second before.
+    pub counters_before: [[u64; COUNTERS]; Hook::ALL.len()],
+    /// What is watched.
+    pub watched: Vec<Watched>,
+    /// By interface and role.
+    pub places: Vec<PlaceLine>,
+    /// Loss, degradation, sampling.
+    pub alarms: Alarms,
+    /// What handshake said, oldest first.
+    pub words: VecDeque<Said>,
+    /// When watching began.
+    pub begun: Nanos,
+    /// The last glance's time.
+    pub now: Nanos,
+    trails: Trails,
+}
+
+impl Board {
+    /// Empty; keeps so many failed attempts.
+    #[must_use]
+    pub fn new(begun: Nanos, most_rows: usize) -> Self {
+        Self {
+            rows: Rows::new(most_rows),
+            waiting: Vec::new(),
+            history: History::default(),
+            services: Vec::new(),
+            peers: Vec::new(),
+            open: 0,
+            half_open: 0,
+            outcomes: [0; Outcome::ALL.len()],
+            spread: Spread::default(),
+            latency: Latencies::default(),
+            latency_retransmitted: Latencies::default(),
+            counters: [[0; COUNTERS]; Hook::ALL.len()],
+            counters_before: [[0; COUNTERS]; Hook::ALL.len()],
+            watched: Vec::new(),
+            places: Vec::new(),
+            alarms: Alarms::default(),
+            words: VecDeque::new(),
+            begun,
+            now: begun,
+            trails: Trails::default(),
+        }
+    }
+
+    /// Takes an ended attempt and its segments.
+    pub fn record(&mut self, view: &AttemptView<'_>, segments: Option<Segments>) {
+        self.trails.record(view);
+        if view.attempt.outcome.is_failure() {
+            self.rows.push(view, segments);
+        }
+    }
+
+    /// An attempt by its number: failed, else waiting.
+    #[must_use]
+    pub fn row(&self, id: u64) -> Option<Arc<Row>> {
+        let of = |row: &&Arc<Row>| row.attempt.id == id;
+        self.rows.since(0).rev().find(of).or_else(|| self.waiting.iter().find(of)).cloned()
+    }
+
+    /// Something was lost, or we were blind for a while (`count` 0).
+    pub fn lose(&mut self, reason: &'static str, count: u64, now: Nanos) {
+        let lost =
+            self.alarms.lost.entry(reason).or_insert(Lost { count: 0, first: now, last: now });
+        lost.count += count;
+        lost.last = now;
+    }
+
+    /// Something was said.
+    pub fn say(&mut self, at: Nanos, text: String) {
+        if self.words.len() >= MOST_WORDS {
+            self.words.pop_front();
+        }
+        self.words.push_back(Said { at, text });
+    }
+
+    /// Once a second: how everything stands now; `open` are the attempts open now.
+    pub fn look(&mut self, glance: &Glance<'_>, open: impl Iterator<Item = OpenView>) {
+        let open = self.look_at_open(glance, open);
+        self.history.push(Totals {
+            at: glance.now,
+            started: glance.started,
+            completed: sum(&glance.outcomes, Outcome::is_completed),
+            failed: sum(&glance.outcomes, Outcome::is_failure),
+            retransmits: glance.retransmits,
+            lost: lost(glance.counters),
+            open: self.open,
+            half_open: self.half_open,
+        });
+        self.now = glance.now;
+        self.outcomes = glance.outcomes;
+        self.counters_before = std::mem::replace(&mut self.counters, *glance.counters);
+        self.alarms.one_in = glance.one_in;
+        self.spread = Spread::of(glance.metrics.clean());
+        self.latency = glance.metrics.clean().percentiles();
+        self.latency_retransmitted = glance.metrics.retransmitted().percentiles();
+        self.places = places(glance.books);
+        for change in self.trails.look(glance.now, glance.books, &open) {
+            self.say(glance.now, change);
+        }
+        self.services = self.trails.services(glance.books, &open);
+        self.peers = self.trails.peers(glance.books);
+    }
+
+    /// Counts open attempts by service, and lists those that wait.
+    fn look_at_open(
+        &mut self,
+        glance: &Glance<'_>,
+        attempts: impl Iterator<Item = OpenView>,
+    ) -> AHashMap<SocketAddr, Open> {
+        let mut by_service: AHashMap<SocketAddr, Open> = AHashMap::new();
+        let mut waiting = Vec::new();
+        (self.open, self.half_open) = (0, 0);
+        for view in attempts {
+            let half = u64::from(view.unanswered == Outcome::HalfOpen);
+            let open = by_service.entry(view.key.server_addr()).or_default();
+            open.all += 1;
+            open.half += half;
+            self.open += 1;
+            self.half_open += half;
+            if rows::is_late(&view, glance.now.saturating_sub(glance.to_wall)) {
+                waiting.push(view);
+            }
+        }
+        if waiting.len() > MOST_WAITING {
+            waiting.select_nth_unstable_by_key(MOST_WAITING, |view| (view.began, view.id));
+            waiting.truncate(MOST_WAITING);
+        }
+        waiting.sort_unstable_by_key(|view| (view.began, view.id));
+        let row = |view: &OpenView| rows::waiting(view, (glance.place)(view), glance.to_wall);
+        self.waiting = waiting.iter().map(row).collect();
+        by_service
+    }
+}
+
+fn sum(outcomes: &[u64; Outcome::ALL.len()], kind: impl Fn(Outcome) -> bool) -> u64 {
+    Outcome::ALL.into_iter().filter(|one| kind(*one)).map(|one| outcomes[one as usize]).sum()
+}
+
+fn lost(counters: &[[u64; COUNTERS]; Hook::ALL.len()]) -> u64 {
+    let of = |counter: Counter| counters.iter().map(|row| row[counter as usize]).sum::<u64>();
+    of(Counter::EventsLost)
+        + of(Counter::EventsNoRing)
+        + Counter::FORGETTING.into_iter().map(of).sum::<u64>()
+}
+
+fn places(books: &Books) -> Vec<PlaceLine> {
+    let line = |((interface, role), tally): (&(String, Role), &Tally)| PlaceLine {
+        interface: interface.clone(),
+        role: role.name(),
+        ended: tally.ended(),
+        completed: tally.completed(),
+        failed: tally.failed(),
+        retransmits: tally.syn_retrans + tally.synack_retrans,
+    };
+    books.places().iter().map(line).collect()
+}

@@ -1,0 +1,206 @@
+//! Recent failed attempts, and open ones that look as if they might fail. Bounded: the oldest goes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::attempt::{Attempt, Frames, Key, Nanos, OpenView};
+use crate::evidence::Segments;
+use crate::outcome::{EndedBy, Outcome};
+use crate::snapshot::{AttemptView, Place, Role};
+
+/// An open attempt is listed after this long, or as soon as something was sent twice.
+const PATIENCE: Nanos = 1_000_000_000;
+
+/// One attempt and its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// 0, 1, … in order of ending.
+    pub seq: u64,
+    /// The attempt. Of one that is still open, `outcome` is what it is if it gets no further.
+    pub attempt: Attempt,
+    /// It has not ended.
+    pub is_open: bool,
+    /// Its segments, if they were kept.
+    pub segments: Option<Segments>,
+    place: Option<(Arc<str>, &'static str, Role)>,
+    to_wall: Nanos,
+}
+
+impl Row {
+    /// As outputs get it.
+    #[must_use]
+    pub fn view(&self) -> AttemptView<'_> {
+        let place = self.place.as_ref().map(|(interface, hook, role)| Place {
+            interface,
+            hook,
+            role: *role,
+        });
+        AttemptView { attempt: &self.attempt, place, to_wall: self.to_wall }
+    }
+
+    /// When it began, since 1970.
+    #[must_use]
+    pub fn began(&self) -> Nanos {
+        self.attempt.t_first.saturating_add(self.to_wall)
+    }
+
+    /// First packet to end; until `now` while it is open.
+    #[must_use]
+    pub fn lasted(&self, now: Nanos) -> Option<Nanos> {
+        if self.is_open {
+            return Some(now.saturating_sub(self.began()).max(0));
+        }
+        self.attempt.latency_end()
+    }
+
+    /// Copies of SYNs and SYN-ACKs.
+    #[must_use]
+    pub fn retransmits(&self) -> u32 {
+        self.attempt.syn_retrans.saturating_add(self.attempt.synack_retrans)
+    }
+}
+
+/// Should this open attempt be listed, at `boot_now`?
+pub(super) fn is_late(view: &OpenView, boot_now: Nanos) -> bool {
+    view.syn_retrans > 0
+        || view.synack_retrans > 0
+        || boot_now.saturating_sub(view.began) > PATIENCE
+}
+
+/// An open attempt as a row.
+pub(super) fn waiting(view: &OpenView, place: Place<'_>, to_wall: Nanos) -> Arc<Row> {
+    Arc::new(Row {
+        seq: u64::MAX,
+        attempt: so_far(view),
+        is_open: true,
+        segments: None,
+        place: Some((place.interface.into(), place.hook, place.role)),
+        to_wall,
+    })
+}
+
+/// What is known of an open attempt.
+fn so_far(view: &OpenView) -> Attempt {
+    Attempt {
+        id: view.id,
+        source: view.source,
+        t_first: view.began,
+        syn_retrans: view.syn_retrans,
+        synack_retrans: view.synack_retrans,
+        synack_isns: u32::from(view.answered),
+        client_isn: view.client_isn,
+        ..blank(view.key, view.unanswered)
+    }
+}
+
+/// An attempt of which nothing else is known.
+#[must_use]
+pub fn blank(key: Key, outcome: Outcome) -> Attempt {
+    Attempt {
+        id: 0,
+        key,
+        source: 0,
+        outcome,
+        ended_by: EndedBy::Timeout,
+        t_first: 0,
+        t_syn: None,
+        t_syn_last: None,
+        t_synack: None,
+        t_synack_last: None,
+        t_ack: None,
+        t_end: None,
+        rtt_server: None,
+        rtt_client: None,
+        syn_retrans: 0,
+        synack_retrans: 0,
+        synack_isns: 0,
+        bad_synack: 0,
+        bad_rst: 0,
+        client_isn: 0,
+        server_isn: None,
+        syn: None,
+        synack: None,
+        ack_len: None,
+        ack_exact: None,
+        rst_from: None,
+        icmp: None,
+        simultaneous: false,
+        isn_repeat: false,
+        uncertain: false,
+        sample_shift: 0,
+        vlan: [0; 2],
+        vlan_count: 0,
+        layers: None,
+        frames: Frames::default(),
+    }
+}
+
+/// See the module. A clone keeps what it has, whatever happens to the original.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    rows: VecDeque<Arc<Row>>,
+    next: u64,
+    most: usize,
+    interface: Arc<str>,
+}
+
+impl Rows {
+    /// None yet; keeps the newest `most`.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { rows: VecDeque::new(), next: 0, most: most.max(1), interface: "".into() }
+    }
+
+    /// Takes an ended attempt and its segments.
+    pub fn push(&mut self, view: &AttemptView<'_>, segments: Option<Segments>) {
+        if self.rows.len() >= self.most {
+            self.rows.pop_front();
+        }
+        let place = view.place.map(|place| {
+            // Mostly the same name as the one before.
+            if *self.interface != *place.interface {
+                self.interface = place.interface.into();
+            }
+            (Arc::clone(&self.interface), place.hook, place.role)
+        });
+        self.rows.push_back(Arc::new(Row {
+            seq: self.next,
+            attempt: view.attempt.clone(),
+            is_open: false,
+            segments,
+            place,
+            to_wall: view.to_wall,
+        }));
+        self.next += 1;
+    }
+
+    /// The oldest that is kept has this number.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.next - self.rows.len() as u64
+    }
+
+    /// The next one will have this number: so many were ever taken.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Those from number `seq` on, oldest first.
+    pub fn since(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Arc<Row>> {
+        let skipped = usize::try_from(seq.saturating_sub(self.first())).unwrap_or(usize::MAX);
+        self.rows.range(skipped.min(self.rows.len())..)
+    }
+
+    /// How many are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// None is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}

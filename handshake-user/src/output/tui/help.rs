@@ -1,0 +1,119 @@
+//! Help for the view that is open: its keys and what its columns say.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::Line;
+use ratatui::widgets::{Paragraph, Widget, Wrap};
+
+use super::state::{Tab, Ui};
+use super::theme::Theme;
+
+const EVERYWHERE: &[&str] = &[
+    "*Keys in every view",
+    "1-5, Tab, arrows left and right: another view",
+    "up, down, PgUp, PgDn, Home, End or k, j, g, G: another row",
+    "/: filter, as --filter: port:443 host:10.0.0.0/8 outcome:refused /text/",
+    "f or Space: freeze the rows, and go on; counting never stops",
+    "e: write what is listed to a file of JSON lines, as --format json",
+    "Esc: back, out of the detail, the service, the filter",
+    "? help, Ctrl-L draw anew, Ctrl-Z suspend, q or Ctrl-C quit",
+];
+
+const OVERVIEW: &[&str] = &[
+    "*Overview",
+    "Numbers are of the last ten seconds, sparklines by the second. Completed: of the attempts that ended, \
+     without unfinished ones. Lost: events and table entries since the start.",
+    "Failing: services with a failure within a minute, and when that began.",
+    "The table has the latest failed attempts; above them open ones that wait for more than a second or \
+     had to be repeated. After: from the first packet to the end. Retr: SYNs and SYN-ACKs sent again.",
+    "Enter: the segments of an attempt. s, S: sort by the next, previous column. r: reverse.",
+    "Outcomes: refused: RST to the SYN. no-answer: nothing came. half-open: SYN-ACK, no third ACK. \
+     icmp-unreachable: a router or host says so. aborted: the client gave up first. reset-by-…: after the \
+     SYN-ACK. docs/outcomes.md says what to check next.",
+];
+
+const SERVICES: &[&str] = &[
+    "*Services",
+    "One line for each server address and port. compl: completed of those that ended. since: when the \
+     present run of failures began (no minute without one). half: half-open now. srv: SYN to SYN-ACK, \
+     cli: SYN-ACK to third ACK, of clean attempts.",
+    "flood: at least 50 half-open handshakes, now or given up within ten seconds, and less than half \
+     completing; over when less than 25, or 70% completing, for five seconds.",
+    "Enter: the failures of this service. s, S: sort by the next, previous column. r: reverse.",
+    "A filter leaves services of which an attempt would pass it.",
+];
+
+const PEERS: &[&str] = &[
+    "*Peers",
+    "One line for each network of clients (/24, or /48 of IPv6). Columns as for services.",
+    "Enter: the failures of this network. s, S: sort by the next, previous column. r: reverse.",
+];
+
+const LATENCY: &[&str] = &[
+    "*Latency",
+    "Completed handshakes in which nothing was sent twice. server: SYN to SYN-ACK. client: SYN-ACK to \
+     third ACK. total: both. Each line counts those from its time to the next line's.",
+    "e: write the summary as JSON.",
+];
+
+const INTERFACES: &[&str] = &[
+    "*Interfaces",
+    "What is watched and how, the attempts there by this host's part, then packets by class and hook: \
+     in all, and in the last second. Losses stand first. At the end what handshake said.",
+    "e: write the summary as JSON.",
+];
+
+const DETAIL: &[&str] = &[
+    "*One attempt",
+    "Its segments in order of time. c\u{2192}s: from client to server. Numbers as on the wire, the window \
+     unscaled. verdict: what it meant to the tracker (docs/tui.md has the words).",
+    "e: write this attempt to a file.",
+];
+
+/// Draws the help of the present view.
+pub(super) fn draw(ui: &mut Ui, area: Rect, buffer: &mut Buffer) {
+    let view = match ui.tab {
+        _ if ui.detail.is_some() => DETAIL,
+        Tab::Overview => OVERVIEW,
+        Tab::Services => SERVICES,
+        Tab::Peers => PEERS,
+        Tab::Latency => LATENCY,
+        Tab::Interfaces => INTERFACES,
+    };
+    let theme = ui.theme;
+    let lines: Vec<Line<'_>> =
+        view.iter().chain(EVERYWHERE).map(|text| line(text, theme)).collect();
+    let paragraph = Paragraph::new(lines).wrap(Wrap { trim: true });
+    let height = wrapped(view.iter().chain(EVERYWHERE), area.width);
+    let page = usize::from(area.height);
+    ui.scrollable = (height, page);
+    let scroll = ui.help.unwrap_or(0).min(height.saturating_sub(page));
+    ui.help = Some(scroll);
+    paragraph.scroll((scroll as u16, 0)).render(area, buffer);
+}
+
+fn line(text: &'static str, theme: Theme) -> Line<'static> {
+    match text.strip_prefix('*') {
+        Some(title) => Line::styled(title, theme.strong().add_modifier(Modifier::UNDERLINED)),
+        None => Line::styled(theme.text(text.to_owned()), Style::new()),
+    }
+}
+
+/// Lines that the texts take at this width: words are never broken, none is longer than a screen.
+fn wrapped<'a>(texts: impl Iterator<Item = &'a &'static str>, wide: u16) -> usize {
+    let lines = |text: &str| {
+        let (mut lines, mut used) = (1, 0);
+        for word in text.trim_start_matches('*').split_whitespace() {
+            let length = super::text::width(word);
+            let gap = usize::from(used > 0);
+            if used + gap + length > usize::from(wide) {
+                (lines, used) = (lines + 1, length);
+            } else {
+                used += gap + length;
+            }
+        }
+        lines
+    };
+    texts.map(|text| lines(text)).sum()
+}

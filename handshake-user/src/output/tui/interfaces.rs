@@ -1,0 +1,125 @@
+//! What is watched and how, what its hooks saw by class, what was lost, and what handshake said.
+
+use handshake_common::abi::{Counter, Hook, PACKET_CLASSES};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::state::Ui;
+use super::text::{clock, count, cut, percent, put};
+use super::theme::Theme;
+use crate::board::{Board, PlaceLine, Watched};
+use crate::output::escape::Escaped;
+
+type Line = (String, Style);
+
+/// Draws the view.
+pub(super) fn draw(ui: &mut Ui, board: &Board, area: Rect, buffer: &mut Buffer) {
+    let theme = ui.theme;
+    let lines = lines(ui, board, area.width);
+    let page = usize::from(area.height);
+    ui.scrollable = (lines.len(), page);
+    ui.scroll = ui.scroll.min(lines.len().saturating_sub(page));
+    for (y, (text, style)) in lines.iter().skip(ui.scroll).take(page).enumerate() {
+        let text = cut(&theme.text(text.clone()), area.width.into(), theme);
+        put(buffer, area, 0, y as u16, &text, *style);
+    }
+}
+
+fn lines(ui: &Ui, board: &Board, width: u16) -> Vec<Line> {
+    let theme = ui.theme;
+    let mut lines = Vec::new();
+    for watched in &board.watched {
+        lines.extend(interface(watched, board, theme, width));
+    }
+    for (name, reason) in &board.alarms.degraded {
+        if !board.watched.iter().any(|watched| watched.name == *name) {
+            lines.push((format!("{}: {}", Escaped(name), Escaped(reason)), theme.alarm()));
+        }
+    }
+    lines.extend(classes(board, theme, width));
+    if !board.words.is_empty() {
+        lines.push(("messages".to_owned(), theme.head()));
+    }
+    for said in board.words.iter().rev() {
+        let text = format!("{} {}", clock(said.at, &ui.zone), Escaped(&said.text));
+        lines.push((text, Style::new()));
+    }
+    lines
+}
+
+fn interface(watched: &Watched, board: &Board, theme: Theme, width: u16) -> Vec<Line> {
+    let name = Escaped(&watched.name);
+    let how = format!("received by {}, sent by {}", watched.ingress, watched.egress);
+    let mut lines = vec![(format!("{name}: {how}"), theme.strong())];
+    if let Some(reason) = board.alarms.degraded.get(&watched.name) {
+        lines.push((format!("  DEGRADED: {}", Escaped(reason)), theme.alarm()));
+    }
+    if width >= 70 {
+        lines.push((format!("  {}", Escaped(&watched.reason)), theme.faint()));
+    }
+    for place in board.places.iter().filter(|place| place.interface == watched.name) {
+        lines.push((attempts(place), Style::new()));
+    }
+    lines
+}
+
+fn attempts(place: &PlaceLine) -> String {
+    let ended = place.completed + place.failed;
+    let part = (ended > 0).then(|| place.completed as f64 / ended as f64);
+    format!(
+        "  as {}: {} ended, {} completed, {} failed, {} retransmits",
+        place.role,
+        count(place.ended),
+        percent(part),
+        count(place.failed),
+        count(place.retransmits)
+    )
+}
+
+/// Packets and losses by hook: those that there are, losses first.
+fn classes(board: &Board, theme: Theme, width: u16) -> Vec<Line> {
+    let sum =
+        |counter: Counter| board.counters.iter().map(|row| row[counter as usize]).sum::<u64>();
+    let used = |hook: Hook| board.counters[hook as usize].iter().any(|count| *count > 0);
+    let hooks: Vec<Hook> = Hook::ALL.into_iter().filter(|hook| used(*hook)).collect();
+    let rates = width >= 70;
+    let row = |name: &str, cell: &dyn Fn(Hook) -> (String, String)| {
+        let mut text = format!("{name:<18}");
+        for hook in &hooks {
+            let (total, rate) = cell(*hook);
+            text.push_str(&format!("{total:>11}"));
+            if rates {
+                text.push_str(&format!("{rate:>8}"));
+            }
+        }
+        text
+    };
+    let mut lines =
+        vec![(row("packets", &|hook| (hook.name().to_owned(), "/s".to_owned())), theme.head())];
+    if hooks.is_empty() {
+        lines.push(("  none seen yet".to_owned(), theme.faint()));
+    }
+    let (packets, losses) = Counter::ALL.split_at(PACKET_CLASSES);
+    let losses = losses.iter().map(|counter| (counter, theme.bad()));
+    for (counter, style) in losses.chain(packets.iter().map(|counter| (counter, Style::new()))) {
+        if sum(*counter) == 0 {
+            continue;
+        }
+        let cell = |hook: Hook| {
+            let now = board.counters[hook as usize][*counter as usize];
+            let before = board.counters_before[hook as usize][*counter as usize];
+            (now.to_string(), count(now.saturating_sub(before)))
+        };
+        lines.push((row(&format!("  {}", counter.name()), &cell), style));
+    }
+    if sum_lost(board) == 0 {
+        lines.push(("  nothing lost".to_owned(), theme.good()));
+    }
+    lines
+}
+
+fn sum_lost(board: &Board) -> u64 {
+    let lost = &Counter::ALL[PACKET_CLASSES..];
+    board.counters.iter().map(|row| lost.iter().map(|c| row[*c as usize]).sum::<u64>()).sum()
+}

@@ -1,0 +1,278 @@
+//! Keys: each changes the state, or asks the program for something.
+
+use std::sync::Arc;
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::cursor::{Cursor, Step};
+use super::list::By;
+use super::state::{Detail, Prompt, Tab, Ui};
+use crate::board::{Board, Row, Who};
+use crate::query::Query;
+
+/// What the program is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Nothing but to draw.
+    Draw,
+    /// To end.
+    Quit,
+    /// To stop until the shell continues it.
+    Suspend,
+    /// To draw everything anew.
+    Redraw,
+    /// To write these attempts to a file.
+    Export(Vec<Arc<Row>>),
+    /// To write the summary to a file.
+    ExportSummary,
+    /// To hand over the segments of this attempt ([`Ui::show_segments`]).
+    Segments(Arc<Row>),
+}
+
+impl Ui {
+    /// Takes a key.
+    pub fn press(&mut self, key: KeyEvent, board: &Board) -> Action {
+        if key.kind == KeyEventKind::Release {
+            return Action::Draw;
+        }
+        self.note = None;
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        match (control, key.code) {
+            (true, KeyCode::Char('c')) => return Action::Quit,
+            (true, KeyCode::Char('z')) => return Action::Suspend,
+            (true, KeyCode::Char('l')) => return Action::Redraw,
+            _ => {}
+        }
+        if self.prompt.is_some() {
+            self.type_filter(key.code, control, board);
+            return Action::Draw;
+        }
+        if control {
+            return Action::Draw;
+        }
+        match key.code {
+            KeyCode::Char('q') => Action::Quit,
+            KeyCode::Char('e') => self.export(),
+            KeyCode::Enter => self.enter(board),
+            code => {
+                self.choose(code, board);
+                Action::Draw
+            }
+        }
+    }
+
+    fn choose(&mut self, code: KeyCode, board: &Board) {
+        match code {
+            KeyCode::Char(digit @ '1'..='5') => self.turn_to(digit as usize - '1' as usize),
+            KeyCode::Tab | KeyCode::Right => self.turn_by(1),
+            KeyCode::BackTab | KeyCode::Left => self.turn_by(Tab::ALL.len() - 1),
+            KeyCode::Char('?' | 'h') | KeyCode::F(1) => {
+                self.help = if self.help.is_some() { None } else { Some(0) };
+            }
+            KeyCode::Char('/') => {
+                let text = self.filter.as_ref().map(ToString::to_string);
+                self.prompt = Some(Prompt { text: text.unwrap_or_default(), error: None });
+            }
+            KeyCode::Char('f' | ' ') => self.freeze(board),
+            KeyCode::Char('s' | '>') => self.sort_by(1),
+            KeyCode::Char('S' | '<') => self.sort_by(-1),
+            KeyCode::Char('r') => self.reverse(),
+            KeyCode::Esc | KeyCode::Backspace => self.back(board),
+            code => {
+                if let Some(step) = step(code) {
+                    self.go(step, board);
+                }
+            }
+        }
+    }
+
+    fn turn_by(&mut self, by: usize) {
+        let now = Tab::ALL.iter().position(|tab| *tab == self.tab).unwrap_or(0);
+        self.turn_to((now + by) % Tab::ALL.len());
+    }
+
+    fn turn_to(&mut self, tab: usize) {
+        (self.help, self.detail, self.scroll) = (None, None, 0);
+        self.tab = Tab::ALL[tab];
+    }
+
+    /// One step out of where we are.
+    fn back(&mut self, board: &Board) {
+        if self.help.take().is_some() || self.detail.take().is_some() {
+        } else if let Some(who) = self.scope.take() {
+            self.tab = if matches!(who, Who::Peer(_)) { Tab::Peers } else { Tab::Services };
+            self.refilter(board);
+        } else if self.filter.take().is_some() {
+            self.refilter(board);
+        } else {
+            self.cursor = Cursor::default();
+        }
+    }
+
+    fn freeze(&mut self, board: &Board) {
+        if self.frozen.take().is_none() {
+            self.frozen = Some((board.now, Box::new(board.clone())));
+        } else {
+            self.refilter(board);
+        }
+    }
+
+    fn sort_by(&mut self, by: isize) {
+        let next =
+            |now: usize, count: usize| (now as isize + by).rem_euclid(count as isize) as usize;
+        match self.tab {
+            Tab::Overview if self.detail.is_none() => {
+                let now = By::ALL.iter().position(|one| *one == self.list.by).unwrap_or(0);
+                self.list.sort(By::ALL[next(now, By::ALL.len())], true);
+                self.cursor = Cursor::default();
+            }
+            Tab::Services => self.services.sort_by(next),
+            Tab::Peers => self.peers.sort_by(next),
+            _ => {}
+        }
+    }
+
+    fn reverse(&mut self) {
+        match self.tab {
+            Tab::Overview => {
+                self.list.descending = !self.list.descending;
+                self.cursor = Cursor::default();
+            }
+            Tab::Services => self.services.reverse(),
+            Tab::Peers => self.peers.reverse(),
+            _ => {}
+        }
+    }
+
+    fn go(&mut self, step: Step, board: &Board) {
+        let (all, page) = self.scrollable;
+        let moved = |from: usize| {
+            let to = match step {
+                Step::Up => from.saturating_sub(1),
+                Step::Down => from + 1,
+                Step::PageUp => from.saturating_sub(page),
+                Step::PageDown => from + page,
+                Step::First => 0,
+                Step::Last => all,
+            };
+            to.min(all.saturating_sub(page))
+        };
+        if let Some(scroll) = &mut self.help {
+            *scroll = moved(*scroll);
+            return;
+        }
+        if let Some(detail) = &mut self.detail {
+            detail.scroll = moved(detail.scroll);
+            return;
+        }
+        match self.tab {
+            Tab::Overview => self.go_in_list(step),
+            Tab::Services | Tab::Peers => self.go_in_sheet(step, board),
+            Tab::Latency | Tab::Interfaces => self.scroll = moved(self.scroll),
+        }
+    }
+
+    fn go_in_list(&mut self, step: Step) {
+        let list = &self.list;
+        let index = self.cursor.index(list.len(), |id| list.place(id));
+        self.cursor.go(step, index, list.len(), |index| list.row(index).map(|row| row.attempt.id));
+    }
+
+    fn go_in_sheet(&mut self, step: Step, board: &Board) {
+        let rows = self.standings(board);
+        let keys: Vec<Who> = rows.iter().map(|standing| standing.who).collect();
+        let sheet = if self.tab == Tab::Services { &mut self.services } else { &mut self.peers };
+        sheet.go(step, &keys);
+    }
+
+    /// Enter: from a service or peer to its failures, from a failure to its segments.
+    fn enter(&mut self, board: &Board) -> Action {
+        if self.help.take().is_some() || self.detail.is_some() {
+            return Action::Draw;
+        }
+        match self.tab {
+            Tab::Overview => {
+                let index = self.cursor.index(self.list.len(), |id| self.list.place(id));
+                let Some(row) = self.list.row(index).cloned() else { return Action::Draw };
+                let detail = Detail { row: Arc::clone(&row), segments: Vec::new(), scroll: 0 };
+                self.detail = Some(detail);
+                Action::Segments(row)
+            }
+            Tab::Services | Tab::Peers => {
+                let keys: Vec<Who> = self.standings(board).iter().map(|one| one.who).collect();
+                let sheet = if self.tab == Tab::Services { &self.services } else { &self.peers };
+                if let Some(who) = sheet.chosen(&keys).filter(|who| *who != Who::Other) {
+                    self.scope = Some(who);
+                    self.cursor = Cursor::default();
+                    self.tab = Tab::Overview;
+                    self.refilter(board);
+                }
+                Action::Draw
+            }
+            Tab::Latency | Tab::Interfaces => Action::Draw,
+        }
+    }
+
+    fn export(&mut self) -> Action {
+        if let Some(detail) = self.detail.as_ref().filter(|detail| !detail.row.is_open) {
+            return Action::Export(vec![Arc::clone(&detail.row)]);
+        }
+        if matches!(self.tab, Tab::Latency | Tab::Interfaces) {
+            return Action::ExportSummary;
+        }
+        let rows = self.list.rows();
+        if rows.is_empty() || self.detail.is_some() {
+            self.note("nothing to export: no attempt listed here has ended".to_owned());
+            return Action::Draw;
+        }
+        Action::Export(rows)
+    }
+
+    fn type_filter(&mut self, code: KeyCode, control: bool, board: &Board) {
+        let Some(prompt) = &mut self.prompt else { return };
+        prompt.error = None;
+        match code {
+            KeyCode::Esc => self.prompt = None,
+            KeyCode::Char('u') if control => prompt.text.clear(),
+            KeyCode::Char('w') if control => {
+                let kept = prompt.text.trim_end().rfind(' ').map_or(0, |blank| blank + 1);
+                prompt.text.truncate(kept);
+            }
+            KeyCode::Char(one) if !control => prompt.text.push(one),
+            KeyCode::Backspace => drop(prompt.text.pop()),
+            KeyCode::Enter => self.take_filter(board),
+            _ => {}
+        }
+    }
+
+    fn take_filter(&mut self, board: &Board) {
+        let Some(mut prompt) = self.prompt.take() else { return };
+        let text = prompt.text.trim();
+        if text.is_empty() {
+            self.filter = None;
+        } else {
+            match Query::parse(text) {
+                Ok(filter) => self.filter = Some(filter),
+                Err(error) => {
+                    prompt.error = Some(error.to_string());
+                    self.prompt = Some(prompt);
+                    return;
+                }
+            }
+        }
+        self.cursor = Cursor::default();
+        self.refilter(board);
+    }
+}
+
+fn step(code: KeyCode) -> Option<Step> {
+    Some(match code {
+        KeyCode::Up | KeyCode::Char('k') => Step::Up,
+        KeyCode::Down | KeyCode::Char('j') => Step::Down,
+        KeyCode::PageUp => Step::PageUp,
+        KeyCode::PageDown => Step::PageDown,
+        KeyCode::Home | KeyCode::Char('g') => Step::First,
+        KeyCode::End | KeyCode::Char('G') => Step::Last,
+        _ => return None,
+    })
+}

@@ -1,0 +1,273 @@
+//! Services and peers: one line each, what fails first.
+
+use std::cmp::Ordering;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::cursor::{Cursor, Step};
+use super::state::{Tab, Ui};
+use super::table::{Cell, Column, Shape, Table, Widths};
+use super::text::{clock, count, latency, percent, put, rate};
+use super::theme::Theme;
+use crate::board::{Board, Flood, Standing, Who};
+use crate::outcome::Outcome;
+
+/// The columns, in their order on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Who,
+    Rate,
+    Completion,
+    Failed,
+    Outcomes,
+    Since,
+    HalfOpen,
+    ServerP50,
+    ServerP99,
+    ClientP50,
+    ClientP99,
+    Retransmits,
+    Ended,
+    Flood,
+}
+
+const ALL: [By; 14] = [
+    By::Who,
+    By::Rate,
+    By::Completion,
+    By::Failed,
+    By::Outcomes,
+    By::Since,
+    By::HalfOpen,
+    By::ServerP50,
+    By::ServerP99,
+    By::ClientP50,
+    By::ClientP99,
+    By::Retransmits,
+    By::Ended,
+    By::Flood,
+];
+
+/// Cells of a flood with its start and end.
+const FLOOD: u16 = 17;
+
+/// State of one such view.
+#[derive(Debug)]
+pub(super) struct Sheet {
+    columns: Vec<(By, Column)>,
+    by: usize,
+    descending: bool,
+    cursor: Cursor<Who>,
+    widths: Widths,
+}
+
+impl Sheet {
+    pub(super) fn services() -> Self {
+        Self::new("service", |_| true)
+    }
+
+    /// What is open is not known by peer, and floods have no honest one.
+    pub(super) fn peers() -> Self {
+        Self::new("clients from", |by| !matches!(by, By::HalfOpen | By::Flood))
+    }
+
+    fn new(title: &'static str, has: impl Fn(By) -> bool) -> Self {
+        let columns: Vec<_> =
+            ALL.into_iter().filter(|by| has(*by)).map(|by| (by, column(by, title))).collect();
+        let by = columns.iter().position(|(by, _)| *by == By::Failed).unwrap_or(0);
+        Self { columns, by, descending: true, cursor: Cursor::default(), widths: Widths::new() }
+    }
+
+    pub(super) fn sort_by(&mut self, next: impl Fn(usize, usize) -> usize) {
+        self.by = next(self.by, self.columns.len());
+        // Names from A to Z, numbers from the largest.
+        self.descending = self.columns[self.by].0 != By::Who;
+        self.cursor = Cursor::default();
+    }
+
+    pub(super) fn reverse(&mut self) {
+        self.descending = !self.descending;
+        self.cursor = Cursor::default();
+    }
+
+    pub(super) fn go(&mut self, step: Step, keys: &[Who]) {
+        let index = self.index(keys);
+        self.cursor.go(step, index, keys.len(), |index| keys.get(index).copied());
+    }
+
+    pub(super) fn chosen(&self, keys: &[Who]) -> Option<Who> {
+        keys.get(self.index(keys)).copied()
+    }
+
+    fn index(&self, keys: &[Who]) -> usize {
+        self.cursor.index(keys.len(), |who| keys.iter().position(|one| *one == who))
+    }
+
+    fn compare(&self, one: &Standing, two: &Standing) -> Ordering {
+        let by = self.columns[self.by].0;
+        let order = compare(by, one, two);
+        let order = if self.descending { order.reverse() } else { order };
+        // What fails, what is open, what is busy; then by name.
+        order
+            .then_with(|| {
+                (two.failed, two.half_open, two.ended).cmp(&(one.failed, one.half_open, one.ended))
+            })
+            .then_with(|| one.who.cmp(&two.who))
+    }
+}
+
+fn compare(by: By, one: &Standing, two: &Standing) -> Ordering {
+    let float = |of: fn(&Standing) -> f64| of(one).total_cmp(&of(two));
+    let number = |of: fn(&Standing) -> u64| of(one).cmp(&of(two));
+    match by {
+        By::Who => one.who.cmp(&two.who),
+        By::Rate => float(|standing| standing.rate),
+        By::Completion => float(|standing| standing.completion().unwrap_or(2.0)),
+        By::Failed => number(|standing| standing.failed),
+        By::Outcomes => one.outcomes[3..].cmp(&two.outcomes[3..]),
+        By::Since => one.failing.map(|f| f.since).cmp(&two.failing.map(|f| f.since)),
+        By::HalfOpen => number(|standing| standing.half_open),
+        By::ServerP50 => number(|standing| standing.server.p50_ns),
+        By::ServerP99 => number(|standing| standing.server.p99_ns),
+        By::ClientP50 => number(|standing| standing.client.p50_ns),
+        By::ClientP99 => number(|standing| standing.client.p99_ns),
+        By::Retransmits => number(|standing| standing.retransmits),
+        By::Ended => number(|standing| standing.ended),
+        By::Flood => one.flood.map(|f| f.start).cmp(&two.flood.map(|f| f.start)),
+    }
+}
+
+fn column(by: By, title: &'static str) -> Column {
+    let text = |title, least, rank| Column { title, least, rank, shape: Shape::Text };
+    let number = |title, least, rank| Column { title, least, rank, shape: Shape::Number };
+    match by {
+        By::Who => Column { title, least: 16, rank: 0, shape: Shape::Address },
+        By::Rate => number("ended/s", 8, 7),
+        By::Completion => number("compl", 6, 2),
+        By::Failed => number("failed", 7, 1),
+        By::Outcomes => text("failures", 16, 5),
+        By::Since => text("since", 8, 3),
+        By::HalfOpen => number("half", 5, 4),
+        By::ServerP50 => number("srv p50", 8, 8),
+        By::ServerP99 => number("srv p99", 8, 6),
+        By::ClientP50 => number("cli p50", 8, 10),
+        By::ClientP99 => number("cli p99", 8, 9),
+        By::Retransmits => number("retr", 5, 12),
+        By::Ended => number("ended", 6, 11),
+        By::Flood => text("flood", 5, 4),
+    }
+}
+
+impl Ui {
+    /// The services or peers that pass the filter, in order.
+    pub(super) fn standings<'a>(&self, board: &'a Board) -> Vec<&'a Standing>
+    where
+        Self: 'a,
+    {
+        let (all, sheet) = match self.tab {
+            Tab::Peers => (&board.peers, &self.peers),
+            _ => (&board.services, &self.services),
+        };
+        let mut rows: Vec<&Standing> = all.iter().filter(|one| self.admits(one)).collect();
+        rows.sort_by(|one, two| sheet.compare(one, two));
+        rows
+    }
+}
+
+/// Draws the view.
+pub(super) fn draw(ui: &mut Ui, board: &Board, area: Rect, buffer: &mut Buffer) {
+    let services = ui.tab == Tab::Services;
+    let rows = ui.standings(board);
+    let keys: Vec<Who> = rows.iter().map(|standing| standing.who).collect();
+    let (theme, zone) = (ui.theme, ui.zone.clone());
+    let sheet = if services { &mut ui.services } else { &mut ui.peers };
+    let page = usize::from(area.height.saturating_sub(1));
+    let index = sheet.index(&keys);
+    let top = sheet.cursor.window(index, keys.len(), page);
+    let visible = rows.iter().skip(top).take(page);
+    let cell = |standing: &Standing| {
+        sheet.columns.iter().map(|(by, _)| cell(*by, standing, theme, &zone)).collect()
+    };
+    let mut columns: Vec<Column> = sheet.columns.iter().map(|(_, column)| *column).collect();
+    if rows.iter().any(|standing| standing.flood.is_some()) {
+        let flood = sheet.columns.iter().position(|(by, _)| *by == By::Flood);
+        columns[flood.unwrap_or(0)].least = FLOOD;
+    }
+    let table = Table {
+        columns: &columns,
+        sort: (sheet.by, sheet.descending),
+        rows: visible.map(|standing| cell(standing)).collect(),
+        chosen: (!keys.is_empty()).then(|| index - top),
+        theme,
+    };
+    table.draw(area, buffer, &mut sheet.widths);
+    if keys.is_empty() {
+        let what = if services { "no service yet" } else { "no client yet" };
+        let text = if ui.filter.is_some() { "none passes the filter" } else { what };
+        put(buffer, area, 1, 1, text, theme.faint());
+    }
+}
+
+fn cell(by: By, standing: &Standing, theme: Theme, zone: &jiff::tz::TimeZone) -> Cell {
+    let s = standing;
+    let bad = |number: u64| if number > 0 { theme.bad() } else { theme.faint() };
+    match by {
+        By::Who => Cell::plain(who(s.who)),
+        By::Rate => Cell::plain(rate(s.rate)),
+        By::Completion => Cell::plain(percent(s.completion())),
+        By::Failed => Cell::styled(count(s.failed), bad(s.failed)),
+        By::Outcomes => Cell::plain(failures(&s.outcomes, theme)),
+        By::Since => {
+            let since = s.failing.map(|failing| clock(failing.since, zone));
+            Cell::styled(since.unwrap_or_default(), theme.bad())
+        }
+        By::HalfOpen => Cell::plain(count(s.half_open)),
+        By::ServerP50 => Cell::plain(theme.text(latency(s.server.count, s.server.p50_ns))),
+        By::ServerP99 => Cell::plain(theme.text(latency(s.server.count, s.server.p99_ns))),
+        By::ClientP50 => Cell::plain(theme.text(latency(s.client.count, s.client.p50_ns))),
+        By::ClientP99 => Cell::plain(theme.text(latency(s.client.count, s.client.p99_ns))),
+        By::Retransmits => Cell::plain(count(s.retransmits)),
+        By::Ended => Cell::plain(count(s.ended)),
+        By::Flood => flood(s.flood, theme, zone),
+    }
+}
+
+fn flood(flood: Option<Flood>, theme: Theme, zone: &jiff::tz::TimeZone) -> Cell {
+    match flood {
+        None => Cell::plain(""),
+        Some(Flood { start, end: None }) => {
+            let text = theme.text(format!("{}–now", clock(start, zone)));
+            Cell::styled(text, theme.alarm())
+        }
+        Some(Flood { start, end: Some(end) }) => {
+            let text = format!("{}–{}", clock(start, zone), clock(end, zone));
+            Cell::styled(theme.text(text), theme.doubtful())
+        }
+    }
+}
+
+/// A name for people.
+pub(super) fn who(who: Who) -> String {
+    match who {
+        Who::Service(service) => service.to_string(),
+        Who::Peer(net) => net.to_string(),
+        Who::Other => "(all others)".to_owned(),
+    }
+}
+
+/// Failures by outcome, the most frequent first.
+pub(super) fn failures(outcomes: &[u64; Outcome::ALL.len()], theme: Theme) -> String {
+    let mut failed: Vec<(u64, Outcome)> = Outcome::ALL
+        .into_iter()
+        .filter(|outcome| outcome.is_failure())
+        .map(|outcome| (outcomes[outcome as usize], outcome))
+        .filter(|(count, _)| *count > 0)
+        .collect();
+    failed.sort_by_key(|(count, outcome)| (std::cmp::Reverse(*count), *outcome));
+    let texts: Vec<String> = failed
+        .iter()
+        .map(|(number, outcome)| format!("{} {}{}", outcome.name(), theme.times(), count(*number)))
+        .collect();
+    texts.join(", ")
+}

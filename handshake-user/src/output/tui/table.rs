@@ -1,0 +1,179 @@
+//! A table that fits any width: columns have a rank, and those that do not fit are left out, never
+//! squeezed into garbage.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::text::{cut, cut_middle, put, width};
+use super::theme::Theme;
+
+/// What a column is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) title: &'static str,
+    /// Cells it needs at least.
+    pub(super) least: u16,
+    /// Columns of a lower rank are kept longer.
+    pub(super) rank: u8,
+    pub(super) shape: Shape,
+}
+
+/// How a cell's text lies in its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// At the left; too long is cut at the end.
+    Text,
+    /// At the left; too long is cut in the middle.
+    Address,
+    /// At the right.
+    Number,
+}
+
+/// One cell.
+pub(super) struct Cell {
+    pub(super) text: String,
+    pub(super) style: Style,
+}
+
+impl Cell {
+    pub(super) fn plain(text: impl Into<String>) -> Self {
+        Self { text: text.into(), style: Style::new() }
+    }
+
+    pub(super) fn styled(text: impl Into<String>, style: Style) -> Self {
+        Self { text: text.into(), style }
+    }
+}
+
+/// What is to be drawn.
+pub(super) struct Table<'a> {
+    pub(super) columns: &'a [Column],
+    /// Column sorted by, and whether largest first.
+    pub(super) sort: (usize, bool),
+    /// Cells of the rows that are visible, all columns.
+    pub(super) rows: Vec<Vec<Cell>>,
+    /// Which of these is chosen.
+    pub(super) chosen: Option<usize>,
+    pub(super) theme: Theme,
+}
+
+/// Cells of each column, as wide as they ever were: columns shall not jump about.
+pub(super) type Widths = Vec<u16>;
+
+impl Table<'_> {
+    /// Draws head and rows.
+    pub(super) fn draw(&self, area: Rect, buffer: &mut Buffer, widths: &mut Widths) {
+        self.widen(widths);
+        let widths = fit(self.columns, widths, area.width);
+        let head: Vec<Cell> = (0..self.columns.len()).map(|column| self.head(column)).collect();
+        self.line(0, &head, &widths, area, buffer, self.theme.head());
+        for (index, row) in self.rows.iter().enumerate().take(usize::from(area.height) - 1) {
+            let chosen = self.chosen == Some(index);
+            let base = if chosen { self.theme.chosen() } else { Style::new() };
+            self.line(index as u16 + 1, row, &widths, area, buffer, base);
+        }
+    }
+
+    fn head(&self, column: usize) -> Cell {
+        let title = self.columns[column].title;
+        let (sorted, descending) = self.sort;
+        let mark = if sorted == column { self.theme.order(descending) } else { "" };
+        Cell::plain(format!("{title}{mark}"))
+    }
+
+    fn widen(&self, widths: &mut Widths) {
+        widths.resize(self.columns.len(), 0);
+        for (index, column) in self.columns.iter().enumerate() {
+            let cells = self.rows.iter().map(|row| width(&row[index].text)).max().unwrap_or(0);
+            // A mark of the order may follow the title.
+            let wanted = cells.max(width(column.title) + 1) as u16;
+            widths[index] = widths[index].max(wanted).max(column.least);
+        }
+    }
+
+    fn line(
+        &self,
+        y: u16,
+        cells: &[Cell],
+        widths: &[Option<u16>],
+        area: Rect,
+        buffer: &mut Buffer,
+        base: Style,
+    ) {
+        if y >= area.height {
+            return;
+        }
+        let line = Rect { y: area.y + y, height: 1, ..area };
+        buffer.set_style(line, base);
+        let mut x = 0;
+        for ((cell, column), wide) in cells.iter().zip(self.columns).zip(widths) {
+            let Some(wide) = *wide else { continue };
+            let most = usize::from(wide);
+            let text = match column.shape {
+                Shape::Address => cut_middle(&cell.text, most, self.theme),
+                Shape::Text | Shape::Number => cut(&cell.text, most, self.theme),
+            };
+            let indent = match column.shape {
+                Shape::Number => wide.saturating_sub(width(&text) as u16),
+                Shape::Text | Shape::Address => 0,
+            };
+            put(buffer, area, x + indent, y, &text, base.patch(cell.style));
+            x += wide + 1;
+        }
+    }
+}
+
+/// Widths of the columns that fit; the first in rank is always among them.
+fn fit(columns: &[Column], wanted: &[u16], width: u16) -> Vec<Option<u16>> {
+    let mut by_rank: Vec<usize> = (0..columns.len()).collect();
+    by_rank.sort_by_key(|index| columns[*index].rank);
+    let mut widths = vec![None; columns.len()];
+    let mut left = width;
+    for (place, index) in by_rank.iter().enumerate() {
+        let gap = u16::from(place > 0);
+        let least =
+            if place == 0 { columns[*index].least.min(width) } else { columns[*index].least };
+        if least + gap > left {
+            continue;
+        }
+        widths[*index] = Some(least);
+        left -= least + gap;
+    }
+    for index in by_rank {
+        if let Some(width) = &mut widths[index] {
+            let more = wanted[index].saturating_sub(*width).min(left);
+            *width += more;
+            left -= more;
+        }
+    }
+    widths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 3] = [
+        Column { title: "time", least: 8, rank: 2, shape: Shape::Text },
+        Column { title: "outcome", least: 9, rank: 0, shape: Shape::Text },
+        Column { title: "server", least: 10, rank: 1, shape: Shape::Address },
+    ];
+
+    #[test]
+    fn columns_go_by_rank_and_grow_by_rank() {
+        let wanted = [8, 16, 21];
+        for (width, widths) in [
+            (4, [None, Some(4), None]),
+            (9, [None, Some(9), None]),
+            (18, [Some(8), Some(9), None]),
+            (20, [None, Some(9), Some(10)]),
+            (29, [Some(8), Some(9), Some(10)]),
+            (30, [Some(8), Some(10), Some(10)]),
+            (47, [Some(8), Some(16), Some(21)]),
+            (99, [Some(8), Some(16), Some(21)]),
+        ] {
+            assert_eq!(fit(&COLUMNS, &wanted, width), widths, "{width}");
+        }
+    }
+}

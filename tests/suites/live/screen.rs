@@ -1,0 +1,173 @@
+//! The terminal UI on a terminal: what a person sees, and that the terminal is given back.
+use std::num::NonZero;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use handshake_tests::lab::{Family, Lab, Namespace};
+use handshake_tests::process::tether;
+use handshake_tests::pty::Session;
+use handshake_tests::traffic::{self, Services};
+use handshake_tests::watcher::binary;
+
+/// How long the program may take to load, attach and draw, on a busy machine.
+const START: Duration = Duration::from_secs(20);
+/// How long until something shows.
+const SOON: Duration = Duration::from_secs(8);
+/// How long clients wait for what does not answer.
+const PATIENCE: Duration = Duration::from_millis(1500);
+const ENTERED: &[u8] = b"\x1b[?1049h";
+const LEFT: &[u8] = b"\x1b[?1049l";
+const CURSOR: &[u8] = b"\x1b[?25h";
+
+fn count(shown: &[u8], what: &[u8]) -> usize {
+    shown.windows(what.len()).filter(|window| *window == what).count()
+}
+
+/// What is on the screen after these bytes.
+fn screen(shown: &[u8], columns: u16, lines: u16) -> String {
+    let size = |cells| NonZero::new(cells).expect("a screen has a size");
+    let mut parser = vt100::Parser::new(size(lines), size(columns), 0);
+    parser.process(shown);
+    parser.screen().contents()
+}
+
+/// `handshake watch --format tui` before a person.
+fn watch(namespace: &Namespace, device: &str, columns: u16, lines: u16) -> Result<Session> {
+    let mut command = namespace.command(binary()?);
+    command.args(["watch", "--format", "tui", "--timeout", "2s", "-i", device]);
+    command.env("TERM", "xterm-256color").env_remove("NO_COLOR").env("LC_ALL", "C.UTF-8");
+    tether(&mut command);
+    let session = Session::start(command, columns, lines)?;
+    session.until(START, |shown| screen(shown, columns, lines).contains("? help"))?;
+    Ok(session)
+}
+
+/// Waits until the screen shows all of this.
+fn await_words(session: &Session, (columns, lines): (u16, u16), words: &[&str]) -> Result<String> {
+    let all = |shown: &[u8]| {
+        let screen = screen(shown, columns, lines);
+        words.iter().all(|word| screen.contains(word))
+    };
+    Ok(screen(&session.until(SOON, all)?, columns, lines))
+}
+
+#[test]
+fn a_dead_host_a_closed_port_and_a_full_queue_are_on_the_first_screen() -> Result<()> {
+    let lab = Lab::routed()?;
+    let _services = Services::start(&lab)?;
+    let router = lab.router.as_ref().expect("a routed lab");
+    let mut session = watch(router, "rtc0", 80, 24)?;
+    traffic::complete(&lab, Family::V4, 3)?;
+    traffic::refused(&lab, Family::V4)?;
+    traffic::absent(&lab, Family::V4, PATIENCE)?;
+    traffic::queue_full(&lab, Family::V4, PATIENCE)?;
+    let absent = lab.absent_host(Family::V4, traffic::HTTP)?.to_string();
+    let closed = lab.server(Family::V4, traffic::CLOSED).to_string();
+    let full = lab.server(Family::V4, traffic::FULL).to_string();
+    // No key at all: what has not ended yet is already listed.
+    let seen = await_words(&session, (80, 24), &["refused", "SYN ×2", &absent, &closed, &full])?;
+    let line = |of: &str| seen.lines().rev().find(|line| line.contains(of)).unwrap_or_default();
+    ensure!(line(&closed).contains("refused"), "{seen}");
+    ensure!(line(&absent).contains("no"), "{seen}");
+    // One key: by service, also on a small screen.
+    session.resize(40, 12)?;
+    session.press("2")?;
+    await_words(&session, (40, 12), &["service", &closed, &absent, &full])?;
+    // Three keys: the segments of the refused attempt, which stands first.
+    session.resize(80, 24)?;
+    session.press("s")?;
+    session.press("1")?;
+    await_words(&session, (80, 24), &["no-answer", &absent])?;
+    session.press("/outcome:refused\r")?;
+    session.press("\r")?;
+    await_words(&session, (80, 24), &["refuses", "begins", "RST,ACK"])?;
+    session.press("q")?;
+    ensure!(session.wait(SOON)?.success());
+    Ok(())
+}
+
+/// Everything is as it was, and the summary comes after the screen.
+fn assert_given_back(session: &Session, before: [libc::tcflag_t; 4]) -> Result<()> {
+    let shown = session.until(SOON, |shown| String::from_utf8_lossy(shown).contains("events: "))?;
+    assert_eq!(session.modes()?, before);
+    assert_eq!((count(&shown, ENTERED), count(&shown, LEFT)), (1, 1));
+    let left = shown.windows(LEFT.len()).position(|window| window == LEFT).unwrap_or(0);
+    let after = String::from_utf8_lossy(&shown[left..]).into_owned();
+    assert!(after.contains("attempts: 0 started = 0 ended + 0 open"), "{after}");
+    assert!(!after.contains("? help") && !after.contains("\x1b[?25"), "{after:?}");
+    assert!(count(&shown[..left], CURSOR) > 0);
+    Ok(())
+}
+
+/// The modes of a terminal before anybody has changed them.
+fn untouched() -> Result<[libc::tcflag_t; 4]> {
+    let mut session = Session::start(std::process::Command::new("true"), 80, 24)?;
+    session.wait(SOON)?;
+    session.modes()
+}
+
+#[test]
+fn the_terminal_is_given_back_after_q_control_c_and_signals() -> Result<()> {
+    let namespace = Namespace::new()?;
+    namespace.up("lo")?;
+    let before = untouched()?;
+    for (keys, signal) in
+        [("q", None), ("\x03", None), ("", Some(libc::SIGTERM)), ("", Some(libc::SIGINT))]
+    {
+        let mut session = watch(&namespace, "lo", 80, 24)?;
+        assert_ne!(session.modes()?, before, "raw mode");
+        session.press(keys)?;
+        signal.map_or(Ok(()), |signal| session.signal(signal))?;
+        ensure!(session.wait(SOON)?.success(), "{keys:?} {signal:?}");
+        assert_given_back(&session, before)?;
+    }
+    Ok(())
+}
+
+/// Under a shell with job control, as a person would.
+#[test]
+fn suspended_it_gives_the_terminal_back_and_takes_it_again() -> Result<()> {
+    let namespace = Namespace::new()?;
+    namespace.up("lo")?;
+    let mut command = namespace.command("sh");
+    let program = binary()?;
+    let script = "set -m; \"$HANDSHAKE\" watch --format tui -i lo; echo STOPPED; stty -a; read go; fg; echo ENDED $?";
+    command
+        .args(["-c", script])
+        .env("HANDSHAKE", program)
+        .env("TERM", "xterm")
+        .env("LC_ALL", "C.UTF-8");
+    tether(&mut command);
+    let mut session = Session::start(command, 80, 24)?;
+    session.until(START, |shown| screen(shown, 80, 24).contains("? help"))?;
+    session.press("\x1a")?;
+    let stopped = |shown: &[u8]| String::from_utf8_lossy(shown).contains("-ignbrk");
+    let shown = session.until(SOON, stopped)?;
+    ensure!(count(&shown, LEFT) == 1 && count(&shown, CURSOR) == 1);
+    let text = String::from_utf8_lossy(&shown).into_owned();
+    ensure!(text.contains(" icanon") && !text.contains("-icanon"), "{text}");
+    session.press("\n")?;
+    session.until(SOON, |shown| count(shown, ENTERED) >= 2)?;
+    session.until(SOON, |shown| screen(shown, 80, 24).contains("? help"))?;
+    session.press("q")?;
+    session.until(SOON, |shown| String::from_utf8_lossy(shown).contains("ENDED 0"))?;
+    ensure!(session.wait(SOON)?.success());
+    Ok(())
+}
+
+#[test]
+fn words_wait_until_the_screen_is_gone() -> Result<()> {
+    let namespace = Namespace::new()?;
+    namespace.run(&["ip", "link", "add", "gone0", "type", "veth", "peer", "name", "gone1"])?;
+    namespace.up("gone0")?;
+    let mut session = watch(&namespace, "gone0", 80, 24)?;
+    namespace.run(&["ip", "link", "del", "gone0"])?;
+    await_words(&session, (80, 24), &["DEGRADED gone0", "BLIND"])?;
+    session.press("q")?;
+    ensure!(session.wait(SOON)?.success());
+    let shown = session.until(SOON, |shown| String::from_utf8_lossy(shown).contains("events: "))?;
+    let left = shown.windows(LEFT.len()).position(|window| window == LEFT).unwrap_or(0);
+    let after = String::from_utf8_lossy(&shown[left..]).into_owned();
+    ensure!(after.contains("gone0 is gone; it is taken up again"), "{after}");
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! The terminal UI: what each view shows at three sizes, compared with golden files. A `>` before a line
+//! says that something in it is marked by reversed colours.
+
+#[path = "screens/world.rs"]
+mod world;
+
+use handshake_tests::golden::assert_golden;
+use handshake_user::outcome::Outcome;
+use handshake_user::output::tui::Theme;
+use handshake_user::output::tui::timeline::{Segment, from_record};
+use world::{SECOND, World, shown};
+
+/// Columns and lines.
+const SIZES: [(u16, u16); 3] = [(120, 40), (80, 24), (40, 12)];
+
+/// The view after these keys, at all sizes, is what the golden file says.
+#[track_caller]
+fn assert_screen(name: &str, world: &World, keys: &str) {
+    assert_screen_with(name, world, keys, world::MONOCHROME, |_| {});
+}
+
+#[track_caller]
+fn assert_screen_with(
+    name: &str,
+    world: &World,
+    keys: &str,
+    theme: Theme,
+    prepare: impl Fn(&mut handshake_user::output::tui::Ui),
+) {
+    let mut text = String::new();
+    for (width, height) in SIZES {
+        let mut ui = world::ui(theme);
+        // As on a real terminal, there is a picture before there are keys.
+        shown(&mut ui, &world.board, width, height);
+        world::press(&mut ui, &world.board, keys);
+        prepare(&mut ui);
+        let screen = shown(&mut ui, &world.board, width, height);
+        for line in screen.lines() {
+            assert!(line.chars().count() <= usize::from(width) + 1, "{line}");
+        }
+        text.push_str(&format!("=== {width}x{height}\n{screen}"));
+    }
+    assert_golden(&format!("tui/{name}.txt"), &text);
+}
+
+/// A minute of a host with good and bad services.
+fn busy() -> World {
+    let mut world = World::new();
+    for second in 0..60_u64 {
+        for client in 0..8 {
+            world.complete(
+                client,
+                "10.77.2.1:8080",
+                180_000 + second * 9_000 + u64::from(client) * 40_000,
+            );
+        }
+        world.complete(9, "[fd77:2::1]:8080", 950_000 + second * 3_000);
+        if second % 2 == 0 {
+            world.fail(1, "10.77.2.1:9", Outcome::Refused, 60_000, 0);
+        }
+        if second % 5 == 0 {
+            world.fail(2, "10.77.2.99:80", Outcome::NoAnswer, 4_000_000_000, 2);
+            world.fail(3, "10.77.2.1:8083", Outcome::HalfOpen, 5_100_000_000, 3);
+        }
+        if second % 7 == 0 {
+            world.unreachable(4, "[fd77:2::1]:8082", "fd77:2::1", 90_000);
+        }
+        if second % 20 == 3 {
+            world.fail(5, "10.77.2.1:8080", Outcome::ResetByClient, 300_000, 0);
+        }
+        let waiting = [
+            world.open(6, "10.77.2.99:80", 2 * SECOND, false, 1),
+            world.open(7, "10.77.2.1:8083", SECOND / 2, true, 2),
+        ];
+        world.second(&waiting);
+    }
+    world.watch("rtc0");
+    world
+}
+
+#[test]
+fn a_busy_overview_shows_what_fails() {
+    assert_screen("overview", &busy(), "");
+}
+
+#[test]
+fn without_rows_it_says_so() {
+    assert_screen("empty", &World::new(), "");
+    let mut quiet = World::new();
+    for _ in 0..20 {
+        quiet.complete(1, "10.77.2.1:8080", 200_000);
+        quiet.second(&[]);
+    }
+    assert_screen("quiet", &quiet, "");
+}
+
+#[test]
+fn loss_degradation_and_sampling_are_never_hidden() {
+    let mut world = busy();
+    world.board.lose("ring-full", 1_204, world.now - 30 * SECOND);
+    world.board.lose("ring-full", 3, world.now);
+    world.board.lose("interface-gone", 0, world.now);
+    world.board.alarms.degraded.insert("eth1".to_owned(), "somebody detached handshake".to_owned());
+    world.board.alarms.one_in = 8;
+    assert_screen("alarms", &world, "");
+    // Not by another view, by help, by a detail, by what is frozen.
+    for keys in ["2", "3", "4", "5", "?", "\n", "f"] {
+        for (width, height) in SIZES {
+            let mut ui = world::ui(world::MONOCHROME);
+            shown(&mut ui, &world.board, width, height);
+            world::press(&mut ui, &world.board, keys);
+            let screen = shown(&mut ui, &world.board, width, height);
+            for word in ["LOST 1", "BLIND", "DEGRADED eth1", "SAMPLED"] {
+                assert!(screen.contains(word), "{keys:?} {width}: {word} in\n{screen}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_names_stay_in_their_cells() {
+    let mut world = busy();
+    let name = "\u{1b}[31mx\u{202e}名前";
+    world.interface = name.to_owned();
+    world.fail(1, "10.77.2.1:9", Outcome::Refused, 60_000, 0);
+    world.watch(name);
+    world.board.alarms.degraded.insert(name.to_owned(), "\u{1b}[2J\ngone".to_owned());
+    world.board.say(world.now, format!("{name} is gone\r\n"));
+    world.second(&[]);
+    assert_screen("hostile", &world, "");
+    assert_screen("hostile-interfaces", &world, "5");
+}
+
+#[test]
+fn a_flood_shows_with_its_start_and_its_end() {
+    let mut world = busy();
+    let flood: Vec<_> =
+        (0..400).map(|n| world.open(1_000 + n, "10.77.2.1:8080", 3 * SECOND, true, 1)).collect();
+    for _ in 0..4 {
+        world.second(&flood);
+    }
+    assert_screen("flood", &world, "2");
+    for _ in 0..8 {
+        world.complete(1, "10.77.2.1:8080", 200_000);
+        world.second(&[]);
+    }
+    assert_screen("flood-over", &world, "2");
+}
+
+#[test]
+fn peers_latencies_and_interfaces_have_their_views() {
+    let world = busy();
+    assert_screen("services", &world, "2");
+    assert_screen("peers", &world, "3");
+    assert_screen("latency", &world, "4");
+    assert_screen("interfaces", &world, "5");
+}
+
+#[test]
+fn a_detail_is_a_timeline() {
+    let world = busy();
+    let refused = "/outcome:refused\n\n";
+    assert_screen_with("detail", &world, refused, world::MONOCHROME, |ui| {
+        ui.show_segments(timeline());
+    });
+    // Of an attempt whose segments are forgotten, the record still tells something.
+    assert_screen_with("detail-from-record", &world, refused, world::MONOCHROME, |ui| {
+        let row = ui.listed().first().cloned().expect("one was refused");
+        ui.show_segments(from_record(&row.attempt, 0));
+    });
+}
+
+fn timeline() -> Vec<Segment> {
+    let segment = |at_ns: i64, from_client, flags: &str, seq, ack, verdict| Segment {
+        at: world::BEGIN + at_ns,
+        from_client,
+        flags: flags.to_owned(),
+        seq: Some(seq),
+        ack,
+        window: Some(64_240),
+        len: 0,
+        options: if flags.contains("SYN") {
+            "mss 1460 wscale 7 sack ts".to_owned()
+        } else {
+            String::new()
+        },
+        verdict,
+        place: "rtc0 tc-ingress".to_owned(),
+    };
+    vec![
+        segment(0, true, "SYN", 4_294_967_295, None, "begins"),
+        segment(1_000_350_000, true, "SYN", 4_294_967_295, None, "syn-again"),
+        segment(1_000_410_000, false, "SYN,ACK", 77, Some(0), "answers"),
+        segment(3_016_000_000, false, "SYN,ACK", 77, Some(0), "answers-again"),
+        segment(3_016_200_000, false, "RST,ACK", 0, Some(0), "refuses"),
+    ]
+}
+
+#[test]
+fn help_is_that_of_the_view() {
+    let world = busy();
+    assert_screen("help-overview", &world, "?");
+    assert_screen("help-services", &world, "2?");
+}
+
+#[test]
+fn a_filter_chooses_and_a_wrong_one_says_why() {
+    let world = busy();
+    assert_screen("filter", &world, "/port:9\n");
+    assert_screen("filter-services", &world, "2/port:9\n");
+    assert_screen("filter-nothing", &world, "/port:1\n");
+    assert_screen("filter-typing", &world, "/outcome:ref");
+    assert_screen("filter-error", &world, "/outcom:refused\n");
+}
+
+#[test]
+fn a_frozen_screen_keeps_its_rows_and_goes_on_counting() {
+    let mut world = busy();
+    let mut ui = world::ui(world::MONOCHROME);
+    shown(&mut ui, &world.board, 80, 24);
+    world::press(&mut ui, &world.board, "f");
+    let before = shown(&mut ui, &world.board, 80, 24);
+    for _ in 0..5 {
+        world.fail(1, "10.1.1.1:1", Outcome::Aborted, 60_000, 0);
+        world.complete(1, "10.77.2.1:8080", 200_000);
+        world.second(&[]);
+    }
+    let after = shown(&mut ui, &world.board, 80, 24);
+    assert_golden("tui/frozen.txt", &after);
+    let rows = |screen: &str| -> Vec<String> {
+        let start = screen.find("failing within").expect("rows");
+        screen[start..].lines().map(str::to_owned).collect()
+    };
+    assert_eq!(rows(&before)[..17], rows(&after)[..17]);
+    assert!(after.contains("FROZEN since") && after.contains("5 failed since then"), "{after}");
+    world::press(&mut ui, &world.board, "f");
+    let after = shown(&mut ui, &world.board, 80, 24);
+    assert!(after.contains("10.1.1.1:1") && !after.contains("FROZEN"), "{after}");
+}
+
+#[test]
+fn a_service_leads_to_its_failures_and_back() {
+    let world = busy();
+    let mut ui = world::ui(world::MONOCHROME);
+    shown(&mut ui, &world.board, 80, 24);
+    // The closed port fails most often: it stands first.
+    world::press(&mut ui, &world.board, "2\n");
+    let screen = shown(&mut ui, &world.board, 80, 24);
+    assert!(screen.contains("only service 10.77.2.1:9"), "{screen}");
+    assert!(!screen.contains("no-answer  "), "{screen}");
+    world::press(&mut ui, &world.board, "\u{1b}");
+    let screen = shown(&mut ui, &world.board, 80, 24);
+    assert!(screen.contains(" service  ") && !screen.contains("only service"), "{screen}");
+}
+
+#[test]
+fn ascii_terminals_get_ascii() {
+    let theme = Theme { color: true, ascii: true };
+    let world = busy();
+    for keys in ["", "2", "3", "4", "5", "?", "\n"] {
+        let mut ui = world::ui(theme);
+        shown(&mut ui, &world.board, 120, 40);
+        world::press(&mut ui, &world.board, keys);
+        let screen = shown(&mut ui, &world.board, 120, 40);
+        let other: Vec<char> = screen.chars().filter(|one| !one.is_ascii()).collect();
+        assert!(other.is_empty(), "{keys:?}: {other:?}");
+    }
+    assert_screen_with("ascii", &world, "", theme, |_| {});
+}
+
+#[test]
+fn no_size_is_too_small_or_too_large_to_draw() {
+    let world = busy();
+    for keys in ["", "2", "3", "4", "5", "?", "\n", "/x", "/outcom:x\n", "f", "GGG", "2G\n"] {
+        for width in [1, 2, 5, 11, 12, 13, 20, 39, 41, 79, 300] {
+            for height in [1, 2, 3, 4, 5, 6, 7, 11, 13, 100] {
+                let mut ui = world::ui(world::MONOCHROME);
+                shown(&mut ui, &world.board, width, height);
+                world::press(&mut ui, &world.board, keys);
+                shown(&mut ui, &world.board, width, height);
+            }
+        }
+    }
+}
