@@ -1,7 +1,11 @@
 //! Wires everything for `handshake watch`: interfaces → loader → engine → outputs.
 
+mod asked;
+mod changes;
+mod ending;
 mod exporter;
 mod hooks;
+mod once;
 mod pace;
 mod recording;
 mod reload;
@@ -10,6 +14,8 @@ mod service;
 mod signals;
 mod targets;
 mod view;
+
+pub use once::{cleanup, doctor, verify};
 
 use std::collections::HashSet;
 use std::io;
@@ -20,27 +26,22 @@ use anyhow::{Context, Result};
 use handshake_common::abi::Hook;
 use tokio::time::{Instant, sleep_until};
 
-use crate::attempt::Nanos;
 use crate::books::Books;
-use crate::cli::{DoctorArgs, HookArg, WatchArgs, XdpModeArg};
+use crate::cli::{HookArg, WatchArgs};
 use crate::clock::Clock;
 use crate::config::Sources;
-use crate::doctor;
 use crate::engine::Engine;
 use crate::evidence::{Evidence, Limits};
-use crate::exit::{Failure, NOTHING_ATTACHED, RUNTIME};
-use crate::interfaces::{self, Change, Interface};
-use crate::loader::{self, Files, HookChoice, Loader, Options, State, XdpModeChoice};
-use crate::output::json::FilterRecord;
-use crate::output::{self, escape::Escaped};
+use crate::exit::{Failure, NOTHING_ATTACHED};
+use crate::interfaces::{self, Interface};
+use crate::loader::{Files, Loader};
 use crate::places::Places;
 use crate::query::Query;
 use crate::recorder::Recorder;
 use crate::selection::Selection;
 use crate::snapshot::Summary;
-use crate::stderr::{say, say_lines};
-use crate::stdout::{Output, Reader};
-use crate::tracker::Config;
+use crate::stderr::say;
+use crate::stdout::Reader;
 use exporter::{Exporter, Wanted};
 use pace::Pace;
 use reload::Terminal;
@@ -55,8 +56,6 @@ const CHECK: Duration = Duration::from_secs(2);
 /// How often losses are told.
 const TELL: Duration = Duration::from_secs(1);
 
-/// A reader that takes nothing for so long, after we were asked to stop, takes nothing any more.
-const STALL: Duration = Duration::from_millis(700);
 /// Segments of open attempts that are kept for the screen, in bytes.
 const EVIDENCE_BYTES: usize = 16 << 20;
 /// What is said of an interface that is gone.
@@ -85,65 +84,6 @@ pub fn watch(args: &WatchArgs, sources: Sources) -> Result<ExitCode> {
 
 fn on_stdout(error: anyhow::Error) -> anyhow::Error {
     if error.is::<io::Error>() { error.context(STDOUT) } else { error }
-}
-
-/// `handshake doctor`.
-///
-/// # Errors
-/// With a [`Failure`] if there is no such interface, or if stdout fails.
-pub fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
-    let report = doctor::examine(&args.interfaces)?;
-    let mut out = Output::stdout();
-    if args.json {
-        let _ = out.json(&output::doctor::record(&report)).context(STDOUT)?;
-    } else {
-        for line in output::doctor::lines(&report, color()) {
-            let _ = out.line(&line).context(STDOUT)?;
-        }
-    }
-    let _ = out.flush().context(STDOUT)?;
-    Ok(ExitCode::from(report.exit_code()))
-}
-
-/// `handshake cleanup`.
-///
-/// # Errors
-/// With a [`Failure`] that carries the exit code.
-pub fn cleanup() -> Result<ExitCode> {
-    let done = loader::cleanup().map_err(Failure::from)?;
-    if done.is_empty() {
-        say("nothing of handshake is left behind");
-    }
-    for line in done {
-        say(line);
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// `handshake verify`: one line a program.
-///
-/// # Errors
-/// If a program does not load.
-pub fn verify() -> Result<ExitCode> {
-    let mut code = 0;
-    let mut out = Output::stdout();
-    for report in loader::verify().map_err(Failure::from)? {
-        let line = match report.result {
-            Ok(sizes) => format!(
-                "ok {} verified={} jited={}",
-                report.name,
-                sizes.verified_instructions.map_or("unknown".to_owned(), |n| n.to_string()),
-                sizes.jited_bytes
-            ),
-            Err(error) => {
-                code = code.max(error.exit_code());
-                format!("failed {}: {}", report.name, Escaped(error))
-            }
-        };
-        let _ = out.line(&line)?;
-    }
-    let _ = out.flush()?;
-    Ok(ExitCode::from(code))
 }
 
 /// A run of `watch`.
@@ -196,7 +136,7 @@ impl<'a> Watching<'a> {
         });
         let exporter = wanted.map(|wanted| Exporter::start(&wanted, view::kernel_release()));
         let exporter = exporter.transpose()?;
-        let mut loader = Loader::load(&options(args)).map_err(Failure::from)?;
+        let mut loader = Loader::load(&asked::options(args)).map_err(Failure::from)?;
         let rings = loader.take_rings().context("the rings are taken")?;
         if args.self_cost
             && let Err(error) = loader.measure_runs()
@@ -208,10 +148,10 @@ impl<'a> Watching<'a> {
         }
         attach_all(&mut loader, &chosen)?;
         let (selection, shown) = Selection::new(&args.ports, &args.nets, &args.filters);
-        say_filter(selection.query(), &shown);
-        let filter = filter_record(selection.query(), &shown);
+        asked::say_filter(selection.query(), &shown);
+        let filter = asked::filter_record(selection.query(), &shown);
         let pace = Pace::new(rings.bells()?).context("cannot wait for the rings")?;
-        let mut engine = Engine::new(rings, config(args), selection);
+        let mut engine = Engine::new(rings, asked::config(args), selection);
         let mut view = View::new(format)?;
         let mut places = Places::new();
         for attachment in loader.attachments() {
@@ -422,162 +362,8 @@ impl<'a> Watching<'a> {
         if reader == Reader::Present { Ok(self.view.flush()?) } else { Ok(reader) }
     }
 
-    fn on_change(&mut self, change: Change) -> Result<()> {
-        match change {
-            Change::LinkUp(interface) => self.take_up(&interface)?,
-            Change::LinkGone { index, name } => {
-                if self.loader.detach(index) {
-                    self.engine.note_gap_at(index);
-                    self.view.gap("interface-gone", self.places.now())?;
-                    self.view.degraded(&name, GONE);
-                    say(format_args!("{name} is gone; it is taken up again when it comes back"));
-                }
-            }
-            Change::Renamed { from, interface } => {
-                if self.is_watched(interface.index) {
-                    say(format_args!("{from} is now called {}", interface.name));
-                    self.places.name(interface.index, &interface.name);
-                    self.targets.rename(&from, &interface.name);
-                    if let Some(exporter) = &mut self.exporter {
-                        exporter.rename(&from, &interface.name);
-                    }
-                } else {
-                    self.take_up(&interface)?;
-                }
-            }
-            Change::LinkDown(interface) => {
-                if self.is_watched(interface.index) {
-                    say(format_args!("{} is down", interface.name));
-                }
-            }
-            Change::AddressesChanged | Change::Overrun => self.places.refresh_addresses(),
-        }
-        Ok(())
-    }
-
-    fn is_watched(&self, index: u32) -> bool {
-        self.loader.attachments().any(|attachment| attachment.index == index)
-    }
-
-    /// Attaches to an interface that has appeared, if it is one of those asked for.
-    fn take_up(&mut self, interface: &Interface) -> Result<()> {
-        if self.is_watched(interface.index) || !self.targets.include(interface) {
-            return Ok(());
-        }
-        match self.loader.attach(interface) {
-            Ok(attachment) => {
-                // One direction was attached before the other.
-                self.engine.note_gap_at(interface.index);
-                say(view::sentence(&attachment));
-                self.places.name(attachment.index, &attachment.name);
-                self.view.attached(&attachment);
-            }
-            Err(error) => {
-                self.view.degraded(&interface.name, &error.to_string());
-                say(format_args!("handshake: {error}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Has somebody detached us? Attaches again once, then only says so.
-    fn check(&mut self) -> Result<()> {
-        self.places.refresh_clock();
-        self.loader.say_logs();
-        for health in self.loader.health() {
-            if health.ingress == State::Attached && health.egress == State::Attached {
-                continue;
-            }
-            self.loader.detach(health.index);
-            let all = interfaces::list().map_err(Failure::from)?;
-            let Some(interface) = all.iter().find(|one| one.index == health.index) else {
-                self.engine.note_gap_at(health.index);
-                self.view.gap("interface-gone", self.places.now())?;
-                self.view.degraded(&health.name, GONE);
-                say(format_args!(
-                    "{} is gone; it is taken up again when it comes back",
-                    health.name
-                ));
-                continue;
-            };
-            self.engine.note_gap();
-            self.view.gap("detached", self.places.now())?;
-            self.view.degraded(&health.name, "somebody detached handshake");
-            say(format_args!("somebody detached handshake from {}", health.name));
-            if self.fought.insert(health.index) {
-                self.take_up(interface)?;
-            } else {
-                say(format_args!("not attaching to {} again; start anew to watch it", health.name));
-            }
-        }
-        Ok(())
-    }
-
-    /// Detaches, reports what is open as unfinished, and prints the summary, also when nothing can
-    /// be written to stdout any more.
-    async fn finish(&mut self) -> Result<()> {
-        self.service.stopping();
-        self.exporter = None;
-        self.engine.close();
-        self.loader.detach_all();
-        self.loader.say_logs();
-        self.engine.finish(&self.loader).map_err(Failure::from)?;
-        let shown = self.show_end();
-        if let Some(recorder) = &self.recorder {
-            recording::say_end(recorder);
-        }
-        let handed_over = self.hand_over().await;
-        say_lines(crate::output::summary::Text(&self.summary()));
-        shown.and(handed_over)
-    }
-
-    /// Waits for the reader of stdout. After a signal, only as long as it reads.
-    async fn hand_over(&mut self) -> Result<()> {
-        let queue = self.view.queue();
-        while !queue.is_done() {
-            let written = queue.written();
-            tokio::select! {
-                () = queue.news() => {}
-                () = self.signals.stop() => {
-                    if std::mem::replace(&mut self.is_asked_to_stop, true) {
-                        break;
-                    }
-                }
-                () = tokio::time::sleep(STALL) => {
-                    if self.is_asked_to_stop && queue.written() == written {
-                        break;
-                    }
-                }
-            }
-        }
-        if !queue.is_done() {
-            let lines = queue.unwritten_lines();
-            let what = "lines could not be written to standard output: nobody reads it";
-            return Err(Failure::new(RUNTIME, format_args!("{lines} {what}")).into());
-        }
-        self.view.flush().map(|_| ()).map_err(Into::into)
-    }
-
     fn summary(&self) -> Summary {
         Summary { hidden: self.hidden, ..self.engine.summary(&self.loader) }
-    }
-
-    /// Ends what is open, and says what is left to be said on stdout.
-    fn show_end(&mut self) -> Result<()> {
-        let mut shown = self.show();
-        while self.engine.end_some() {
-            if shown.is_ok() {
-                shown = self.show();
-            } else {
-                drop(self.engine.ended());
-            }
-        }
-        let reader = shown?;
-        self.tell(false)?;
-        if reader == Reader::Present {
-            self.view.summary(&self.summary(), self.started.elapsed(), self.places.now())?;
-        }
-        Ok(())
     }
 }
 
@@ -611,34 +397,6 @@ fn attach_all(loader: &mut Loader, chosen: &[Interface]) -> Result<()> {
     }
 }
 
-fn options(args: &WatchArgs) -> Options {
-    Options {
-        hook: match args.hook {
-            HookArg::Auto => HookChoice::Auto,
-            HookArg::Xdp => HookChoice::Xdp,
-            HookArg::Tc => HookChoice::Tc,
-        },
-        xdp_mode: match args.xdp_mode {
-            XdpModeArg::Auto => XdpModeChoice::Auto,
-            XdpModeArg::Native => XdpModeChoice::Native,
-            XdpModeArg::Generic => XdpModeChoice::Generic,
-        },
-        // About as many events as without their frames.
-        ring_bytes: args.ring_bytes.saturating_mul(if args.record.is_some() { 2 } else { 1 }),
-        table_buckets: args.table_entries.div_ceil(handshake_common::filter::WAYS as u32),
-        keep_frames: args.record.is_some(),
-        ..Options::default()
-    }
-}
-
-fn config(args: &WatchArgs) -> Config {
-    let nanos = |duration: Duration| Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
-    Config { timeout: nanos(args.timeout), linger: nanos(LINGER), max_attempts: args.max_attempts }
-}
-
-/// How long an ended attempt is remembered (docs/semantics.md section 3).
-const LINGER: Duration = Duration::from_secs(60);
-
 /// Does standard output show colours?
 #[must_use]
 pub fn color() -> bool {
@@ -658,19 +416,5 @@ fn tell_degraded(view: &mut View, loader: &Loader, chosen: &[Interface], hook: H
             }
             Some(_) => {}
         }
-    }
-}
-
-fn filter_record(followed: &Query, shown: &Query) -> FilterRecord {
-    FilterRecord { followed: followed.to_string(), shown: shown.to_string() }
-}
-
-/// What is left out shall surprise nobody.
-fn say_filter(followed: &Query, shown: &Query) {
-    if !followed.is_empty() {
-        say(format_args!("following and counting only {followed}"));
-    }
-    if !shown.is_empty() {
-        say(format_args!("printing only {shown}; all that is followed is counted"));
     }
 }

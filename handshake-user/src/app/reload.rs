@@ -5,7 +5,8 @@ use std::io::{self, IsTerminal};
 
 use anyhow::Result;
 
-use super::{Watching, filter_record, say_filter};
+use super::Watching;
+use super::asked::{filter_record, say_filter};
 use crate::config::{ConfigError, Reread};
 use crate::output::json::{RELOADS, ReloadRecord, SCHEMA, seconds};
 use crate::selection::Selection;

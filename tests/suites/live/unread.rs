@@ -1,5 +1,6 @@
 //! A reader of stdout that does not read: nothing hangs, and nothing is lost without a word.
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsRawFd;
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
@@ -38,8 +39,16 @@ impl Unread {
         Ok(unread)
     }
 
+    /// The next line; an error if none comes for half a minute.
     fn line(&mut self) -> Result<String> {
         let mut line = String::new();
+        if self.stdout.buffer().is_empty() {
+            let fd = self.stdout.get_ref().as_raw_fd();
+            let mut waited = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+            // SAFETY: one descriptor, open for as long as `self`.
+            let ready = unsafe { libc::poll(&raw mut waited, 1, 30_000) };
+            ensure!(ready == 1, "no line came");
+        }
         self.stdout.read_line(&mut line)?;
         Ok(line)
     }

@@ -11,6 +11,13 @@ use anyhow::{Context, Result, ensure};
 use super::gzip;
 use crate::workspace::{output, root, run};
 
+/// What the package's configuration says instead of the template's defaults: nothing on stdout, which
+/// nobody reads, and metrics for whoever is on this host.
+const CONFIGURED: [(&str, &str); 2] = [
+    ("#format = \"auto\"\n", "format = \"none\"\n"),
+    ("#metrics-listen = \"\"\n", "metrics-listen = \"127.0.0.1:9435\"\n"),
+];
+
 /// Fills `staged` with everything but `DEBIAN`.
 pub(super) fn lay_out(program: &Path, staged: &Path, version: &str, epoch: u64) -> Result<()> {
     let packaging = root().join("packaging");
@@ -28,12 +35,14 @@ pub(super) fn lay_out(program: &Path, staged: &Path, version: &str, epoch: u64) 
     run(Command::new("strip").arg("--strip-unneeded").args(sections).arg(&binary))
 }
 
-/// The program's own template, with what a service needs: nothing on stdout.
+/// The program's own template, with what a service needs.
 fn configuration(program: &Path) -> Result<String> {
-    let template = output(Command::new(program).arg("config"))?;
-    let default = "#format = \"auto\"\n";
-    ensure!(template.contains(default), "`handshake config` has another default of `format`");
-    Ok(template.replace(default, "format = \"none\"\n"))
+    let mut template = output(Command::new(program).arg("config"))?;
+    for (default, ours) in CONFIGURED {
+        ensure!(template.contains(default), "`handshake config` does not say {default:?}");
+        template = template.replace(default, ours);
+    }
+    Ok(template)
 }
 
 /// Manual pages and completions, by the program itself.
