@@ -4,7 +4,7 @@ use anyhow::Result;
 use super::{package, said};
 
 /// Every file of the package but manual pages of commands.
-const FILES: [&str; 11] = [
+const FILES: [&str; 13] = [
     "-rw-r--r-- root/root ./etc/handshake/handshake.toml",
     "-rwxr-xr-x root/root ./usr/bin/handshake",
     "-rw-r--r-- root/root ./usr/lib/systemd/system/handshake.service",
@@ -12,6 +12,8 @@ const FILES: [&str; 11] = [
     "-rw-r--r-- root/root ./usr/share/doc/handshake/changelog.Debian.gz",
     "-rw-r--r-- root/root ./usr/share/doc/handshake/changelog.gz",
     "-rw-r--r-- root/root ./usr/share/doc/handshake/copyright",
+    "-rw-r--r-- root/root ./usr/share/doc/handshake/examples/handshake.json",
+    "-rw-r--r-- root/root ./usr/share/doc/handshake/examples/handshake.rules.yml",
     "-rw-r--r-- root/root ./usr/share/fish/vendor_completions.d/handshake.fish",
     "-rw-r--r-- root/root ./usr/share/lintian/overrides/handshake",
     "-rw-r--r-- root/root ./usr/share/man/man1/handshake.1.gz",

@@ -30,6 +30,11 @@ pub(super) fn lay_out(program: &Path, staged: &Path, version: &str, epoch: u64) 
     let overrides = staged.join("usr/share/lintian/overrides/handshake");
     copy(&packaging.join("debian/lintian-overrides"), &overrides, 0o644)?;
     documents(&staged.join("usr/share/doc/handshake"), version, epoch)?;
+    for example in ["grafana/handshake.json", "prometheus/handshake.rules.yml"] {
+        let name = Path::new(example).file_name().context("a file")?;
+        let to = staged.join("usr/share/doc/handshake/examples").join(name);
+        copy(&packaging.join(example), &to, 0o644)?;
+    }
     // Last: what it says of itself needs nothing of what goes here.
     let sections = ["--remove-section=.comment", "--remove-section=.note"];
     run(Command::new("strip").arg("--strip-unneeded").args(sections).arg(&binary))
