@@ -21,6 +21,11 @@ use crate::snapshot::{AttemptView, Role};
 /// with retransmitted ones as well.
 pub const MOST: usize = 1024;
 
+/// Interfaces with a tally of their own, by role.
+const MOST_PLACES: usize = 256;
+/// The name of the others together.
+const OTHER: &str = "other";
+
 /// What became of the attempts of one service, peer network, or interface and role.
 #[derive(Debug)]
 pub struct Tally {
@@ -182,12 +187,28 @@ impl Books {
     pub fn record(&mut self, view: &AttemptView<'_>) {
         let attempt = view.attempt;
         if let Some(place) = view.place {
-            let key = (place.interface.to_owned(), place.role);
-            let tally = self.places.entry(key).or_insert_with(|| Tally::new(Detail::Fine));
-            tally.record(attempt);
+            self.place(place.interface, place.role).record(attempt);
         }
         self.services.record(attempt.key.server_addr(), attempt);
         self.peers.record(network(attempt.key.client_addr().ip()), attempt);
+    }
+
+    /// Interfaces come and go by the thousand where containers do; the later ones share a tally.
+    fn place(&mut self, interface: &str, role: Role) -> &mut Tally {
+        let mut key = (interface.to_owned(), role);
+        if self.places.len() >= MOST_PLACES && !self.places.contains_key(&key) {
+            OTHER.clone_into(&mut key.0);
+        }
+        self.places.entry(key).or_insert_with(|| Tally::new(Detail::Coarse))
+    }
+
+    /// An interface is called `to` from now on.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        for role in [Role::Client, Role::Server, Role::Forwarded] {
+            if let Some(tally) = self.places.remove(&(from.to_owned(), role)) {
+                self.place(to, role).absorb(&tally);
+            }
+        }
     }
 
     /// By interface and the host's part.
@@ -223,6 +244,7 @@ mod tests {
 
     use super::*;
     use crate::attempt::Observation;
+    use crate::snapshot::Place;
     use crate::tracker::{Config, Tracker};
 
     /// A refused attempt from 10.0.x.1 to port 443 of 10.9.0.1, and the second it began in.
@@ -256,6 +278,27 @@ mod tests {
             tracker.observe(&Observation { event, source: 0, frame: 0, layers: Layers::NONE });
         }
         tracker.drain().next().expect("the RST ends it")
+    }
+
+    #[test]
+    fn interfaces_that_come_and_go_take_bounded_room_and_keep_their_counts_when_renamed() {
+        let mut books = Books::new();
+        let attempt = refused(1, 1);
+        let record = |books: &mut Books, interface: &str| {
+            let place = Place { interface, hook: "xdp", role: Role::Server };
+            books.record(&AttemptView { attempt: &attempt, place: Some(place), to_wall: 0 });
+        };
+        record(&mut books, "veth0");
+        books.rename("veth0", "pod");
+        for number in 0..1_000 {
+            record(&mut books, &format!("veth{number}"));
+        }
+        record(&mut books, "pod");
+        let of = |name: &str| books.places().get(&(name.to_owned(), Role::Server));
+        assert_eq!(of("pod").map(Tally::ended), Some(2));
+        assert_eq!(books.places().len(), MOST_PLACES + 1);
+        let all: u64 = books.places().values().map(Tally::ended).sum();
+        assert_eq!((all, of(OTHER).map(Tally::ended)), (1_002, Some(1_001 - MOST_PLACES as u64)));
     }
 
     #[test]

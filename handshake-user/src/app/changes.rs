@@ -24,6 +24,7 @@ impl Watching<'_> {
                 if self.is_watched(interface.index) {
                     say(format_args!("{from} is now called {}", interface.name));
                     self.places.name(interface.index, &interface.name);
+                    self.books.rename(&from, &interface.name);
                     self.targets.rename(&from, &interface.name);
                     if let Some(exporter) = &mut self.exporter {
                         exporter.rename(&from, &interface.name);
