@@ -267,6 +267,7 @@ impl<'a> Watching<'a> {
                     }
                     let asleep = self.loader.asleep_word();
                     let pause = self.pace.after(step, asleep, Clock::now());
+                    let pause = pause.min(self.service.patience());
                     next_step = Instant::now() + pause;
                     self.answer();
                     if pause.is_zero() {

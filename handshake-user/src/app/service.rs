@@ -69,6 +69,14 @@ impl Service {
         }
     }
 
+    /// How long the engine may do nothing: until the watchdog wants to hear of us.
+    pub(super) fn patience(&self) -> Duration {
+        match self.beat {
+            Some(_) if self.listens => self.next_beat.saturating_duration_since(Instant::now()),
+            _ => Duration::MAX,
+        }
+    }
+
     /// The configuration is about to be read again; [`Service::ready`] says when that is done.
     pub(super) fn reloading(&mut self) {
         // Since systemd 253 the time must be told, too.
