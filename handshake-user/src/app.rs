@@ -302,7 +302,9 @@ impl<'a> Watching<'a> {
         // The recorder makes files later, and the person before a screen may: also in a directory of
         // somebody else.
         let writes = self.recorder.is_some() || self.view.has_screen();
-        let files = if writes { Files::Write } else { Files::None };
+        // SIGHUP reads the configuration again.
+        let kept = if self.sources.file.is_some() { Files::Read } else { Files::None };
+        let files = if writes { Files::Write } else { kept };
         if let Err(error) = self.loader.shed_privileges(files) {
             say(format_args!("handshake: keeps capabilities: {error}"));
         }

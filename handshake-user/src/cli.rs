@@ -17,7 +17,7 @@ use crate::series;
 #[command(
     name = "handshake",
     version,
-    about = "Follows every TCP connection attempt to exactly one outcome: established, refused, no answer, half-open, …",
+    about = "Follows every TCP connection attempt to exactly one outcome: completed, refused, no answer, half-open, …",
     long_about = "Follows every TCP connection attempt to exactly one outcome (completed, refused, no answer, half-open, …) \
 with its latency split between client and server.\n\n\
 Watches live interfaces with eBPF programs that never drop, change or delay a packet, or replays capture files through \
@@ -206,7 +206,7 @@ pub struct WatchArgs {
     pub count: Option<u64>,
 
     /// Only attempts from or to this port; several with commas, or repeated: any of them counts.
-    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = port)]
     pub ports: Vec<u16>,
 
     /// Only attempts from or to this network (10.0.0.0/8, fd00::/8) or address; several with
@@ -376,6 +376,15 @@ fn record_files(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..=100_000) => Ok(count),
         _ => Err("expected a number from 1 to 100000".to_owned()),
+    }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(port @ 1..) => Ok(port),
+        _ => {
+            Err("expected a port from 1 to 65535; --filter port:8000-8999 takes ranges".to_owned())
+        }
     }
 }
 

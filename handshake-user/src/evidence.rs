@@ -178,6 +178,10 @@ impl Segments {
     /// Appends a segment; returns the one that had to go for it.
     fn push(&mut self, seen: Seen, limits: &Limits) -> Option<Seen> {
         if self.first.len() < limits.first {
+            if self.first.is_empty() {
+                // In a flood most attempts have one segment.
+                self.first.reserve_exact(1);
+            }
             self.first.push(seen);
             return None;
         }
@@ -190,9 +194,12 @@ impl Segments {
     }
 
     fn size(&self) -> usize {
-        self.iter().map(Seen::size).sum()
+        OVERHEAD + self.iter().map(Seen::size).sum::<usize>()
     }
 }
+
+/// Bytes of an attempt beside its segments: in the map, and of two lists.
+const OVERHEAD: usize = size_of::<Segments>() + 32;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -222,6 +229,7 @@ impl Evidence {
         }
         let segments = if attempt > self.begun {
             self.begun = attempt;
+            self.bytes += OVERHEAD;
             self.attempts.entry(attempt).or_default()
         } else {
             let Some(segments) = self.attempts.get_mut(&attempt) else { return };
@@ -289,7 +297,7 @@ mod tests {
         let all = evidence.of(1).unwrap();
         assert_eq!((seqs(all), all.left_out()), (vec![0, 1, 2, 3, 4], 0));
         (5..100).for_each(|seq| evidence.note(1, seen(seq)));
-        assert_eq!(evidence.bytes(), 5 * size_of::<Seen>());
+        assert_eq!(evidence.bytes(), OVERHEAD + 5 * size_of::<Seen>());
         let all = evidence.take(1).unwrap();
         assert_eq!((seqs(&all), all.left_out()), (vec![0, 1, 97, 98, 99], 95));
         assert_eq!((evidence.bytes(), evidence.attempts()), (0, 0));
@@ -309,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_oldest_attempt_gives_way_and_does_not_come_back() {
-        let limits = Limits { bytes: 3 * size_of::<Seen>(), first: 9, last: 9 };
+        let limits = Limits { bytes: 3 * (OVERHEAD + size_of::<Seen>()), first: 9, last: 9 };
         let mut evidence = Evidence::new(limits);
         (1..=4).for_each(|attempt| evidence.note(attempt, seen(0)));
         assert_eq!((evidence.given_way(), evidence.attempts()), (1, 3));

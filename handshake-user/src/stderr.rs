@@ -4,14 +4,20 @@
 //! terminal, words wait ([`hold`]): the screen shows them, and they are said when it is gone.
 
 use std::collections::VecDeque;
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::output::escape::Escaped;
 
 /// Words that wait at most; the oldest give way.
 const MOST_HELD: usize = 1_000;
+
+/// How long a reader of standard error may take for a line, the first time that it does not.
+const PATIENCE_MS: i32 = 200;
+/// Messages that nobody took.
+static LEFT_OUT: AtomicUsize = AtomicUsize::new(0);
 
 /// Words that wait.
 #[derive(Debug, Default)]
@@ -49,8 +55,28 @@ pub fn say(message: impl Display) {
     }
 }
 
+/// Writes a line, unless nobody takes it: a reader that has stopped must not stop us.
 fn write(message: impl Display) {
-    drop(writeln!(io::stderr(), "{}", Escaped(message)));
+    let patience_ms = if LEFT_OUT.load(Ordering::Relaxed) == 0 { PATIENCE_MS } else { 0 };
+    if !takes_a_line(patience_ms) {
+        LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    let mut text = String::new();
+    let left_out = LEFT_OUT.swap(0, Ordering::Relaxed);
+    if left_out > 0 {
+        text = format!("({left_out} messages are left out: nobody read standard error)\n");
+    }
+    let _ = writeln!(text, "{}", Escaped(message));
+    // At once: a pipe that takes anything takes a page.
+    drop(io::stderr().write_all(text.as_bytes()));
+}
+
+/// Does standard error take a line without making us wait for longer?
+fn takes_a_line(patience_ms: i32) -> bool {
+    let mut stderr = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one descriptor, valid for the call; a closed one is answered with POLLNVAL.
+    unsafe { libc::poll(&raw mut stderr, 1, patience_ms) != 0 }
 }
 
 /// Says a text of our own that may have several lines.

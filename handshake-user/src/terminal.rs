@@ -116,9 +116,11 @@ fn give_back() {
     while PENDING.load(Ordering::SeqCst) > 0 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let mut stdout = io::stdout();
-    // Who does not take the bytes has no screen to be left.
-    let _ = queue!(stdout, Show, LeaveAlternateScreen).and_then(|()| stdout.flush());
+    // Who does not take the bytes has no screen to be left, and would keep us for ever.
+    if PENDING.load(Ordering::SeqCst) == 0 {
+        let mut stdout = io::stdout();
+        let _ = queue!(stdout, Show, LeaveAlternateScreen).and_then(|()| stdout.flush());
+    }
     let _ = disable_raw_mode();
 }
 

@@ -95,6 +95,7 @@ impl Screen {
         let backend = CrosstermBackend::new(pen);
         let terminal = Terminal::new(backend).context("cannot ask the terminal for its size")?;
         let taken = Taken::take().context("cannot take the terminal")?;
+        let input = read_input()?;
         stderr::hold();
         let theme = Theme { color, ascii: terminal::is_ascii() };
         let started = Instant::now();
@@ -104,7 +105,7 @@ impl Screen {
             terminal,
             pen: state,
             taken,
-            input: read_input()?,
+            input,
             stop,
             go_on,
             exports: unbounded_channel(),

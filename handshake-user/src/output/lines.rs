@@ -146,7 +146,7 @@ pub(super) fn details(a: &Attempt) -> Vec<String> {
     }
     details.extend(reason(a).map(|reason| format!("({reason})")));
     if a.uncertain {
-        details.push("(uncertain: events were lost)".to_owned());
+        details.push("(uncertain: not all was seen)".to_owned());
     }
     details
 }

@@ -40,7 +40,11 @@ fn attempts(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "  of these {} not printed: see --filter and --count", s.hidden)?;
     }
     if s.uncertain > 0 {
-        writeln!(f, "  of these {} uncertain: events were lost while they were open", s.uncertain)?;
+        writeln!(
+            f,
+            "  of these {} uncertain: not all that happened while they were open was seen",
+            s.uncertain
+        )?;
     }
     Ok(())
 }
@@ -98,9 +102,11 @@ fn events(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
     if e.sampled_out > 0 {
         write!(f, " + {} sampled out", e.sampled_out)?;
     }
-    for (count, what) in
-        [(e.filtered, "outside the filter"), (e.late, "late"), (e.undecodable, "undecodable")]
-    {
+    for (count, what) in [
+        (e.filtered, "outside the filter or the time of watching"),
+        (e.late, "late"),
+        (e.undecodable, "undecodable"),
+    ] {
         if count > 0 {
             write!(f, "; {count} {what}")?;
         }

@@ -50,12 +50,13 @@ pub fn draw(frame: &mut Frame<'_>, ui: &mut Ui, board: &Board) {
     let line = |y| Rect { y, height: 1, ..area };
     tabs(ui, board, line(area.y), buffer);
     let alarms = banner::lines(ui, board, usize::from(area.width), area.height);
-    for (y, (text, style)) in alarms.iter().enumerate() {
+    let room = usize::from(area.height - 2);
+    for (y, (text, style)) in alarms.iter().take(room).enumerate() {
         let line = line(area.y + 1 + y as u16);
         buffer.set_style(line, *style);
         put(buffer, line, 0, 0, text, *style);
     }
-    let used = 1 + alarms.len() as u16;
+    let used = 1 + alarms.len().min(room) as u16;
     let body = Rect { y: area.y + used, height: area.height - used - 1, ..area };
     // Rows that are frozen stand still; numbers go on.
     let frozen = ui.frozen.take();

@@ -30,7 +30,7 @@ fn a_wrong_value_is_answered_with_what_is_right() {
         (["watch", "--timeout", "5"], "a duration with its unit, such as 10s, 500ms or 2m"),
         (["watch", "--timeout", "0s"], "longer than zero"),
         (["watch", "--duration", "-5s"], "longer than zero"),
-        (["watch", "--port", "0"], "1..=65535"),
+        (["watch", "--port", "0"], "from 1 to 65535"),
         (["watch", "--port", "https"], "invalid digit"),
         (["watch", "--count", "0"], "1.."),
         (["watch", "--net", "10.0.0.0/33"], "a network such as 10.0.0.0/8 or fd00::/8"),

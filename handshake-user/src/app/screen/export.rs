@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -76,7 +77,7 @@ fn create(now: Nanos) -> io::Result<(File, PathBuf)> {
     });
     loop {
         let Some(name) = tries.next() else { return Err(io::ErrorKind::AlreadyExists.into()) };
-        match OpenOptions::new().write(true).create_new(true).open(&name) {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             opened => return opened.map(|file| (file, PathBuf::from(name))),
         }

@@ -25,7 +25,16 @@ pub(super) fn lines(ui: &Ui, board: &Board, width: usize, height: u16) -> Vec<(S
         return full;
     }
     let short = arranged(ui, alarms.iter().map(|alarm| (&alarm.short, alarm.style)), width);
-    short.into_iter().map(|(text, style)| (cut(&text, width, ui.theme), style)).collect()
+    let cut = |(text, style): (String, Style)| (cut(&text, width, ui.theme), style);
+    let mut short: Vec<_> = short.into_iter().map(cut).collect();
+    // Whoever floods many services shall not take the screen.
+    let room = usize::from(height / 3).max(1);
+    if short.len() > room {
+        let more = short.len() - (room - 1);
+        short.truncate(room - 1);
+        short.push((format!("{more} more lines like these"), ui.theme.alarm()));
+    }
+    short
 }
 
 /// As many on a line as fit, of one style.

@@ -235,7 +235,7 @@ fn facts(
     }
     lines.push((place, Style::new()));
     if a.uncertain {
-        let text = "uncertain: events were lost while it was open; counts are lower bounds";
+        let text = "uncertain: not all was seen while it was open; counts are lower bounds";
         lines.push((text.to_owned(), theme.doubtful()));
     }
     let parts = [
