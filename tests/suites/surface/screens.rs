@@ -120,6 +120,30 @@ fn loss_degradation_and_sampling_are_never_hidden() {
 }
 
 #[test]
+fn many_alarms_leave_room_and_never_draw_outside_the_screen() {
+    let mut world = busy();
+    // One a service under flood: outsiders choose how many.
+    let mut open = Vec::new();
+    for service in 0..70_u16 {
+        let server = format!("10.77.3.{service}:8080");
+        let half_open = |n| world.open(10_000 + service * 100 + n, &server, 3 * SECOND, true, 1);
+        open.extend((0..60_u16).map(half_open));
+    }
+    for _ in 0..4 {
+        world.second(&open);
+    }
+    for width in [12, 40, 80, 200] {
+        for height in 4..40 {
+            let mut ui = world::ui(world::MONOCHROME);
+            let screen = shown(&mut ui, &world.board, width, height);
+            let alarms = screen.lines().filter(|line| line.contains("FLOOD")).count();
+            assert!(alarms <= usize::from(height / 3).max(1), "{width}x{height}:\n{screen}");
+            assert!(alarms > 0 || width < 40 || height < 12, "{width}x{height}:\n{screen}");
+        }
+    }
+}
+
+#[test]
 fn hostile_names_stay_in_their_cells() {
     let mut world = busy();
     let name = "\u{1b}[31mx\u{202e}名前";
