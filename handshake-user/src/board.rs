@@ -5,6 +5,7 @@
 //! and with a [`Glance`] at the engine every second; bounded in everything. No clock, no I/O. Times
 //! are nanoseconds since 1970.
 
+mod degraded;
 mod flood;
 mod history;
 mod latency;
@@ -26,6 +27,7 @@ use crate::outcome::Outcome;
 use crate::snapshot::{AttemptView, Latencies, Place, Role};
 use standing::{Open, Trails};
 
+pub use degraded::{Degraded, MOST_DEGRADED};
 pub use flood::Flood;
 pub use history::{History, Rates, Totals};
 pub use latency::{Bucket, Spread};
@@ -59,8 +61,19 @@ pub struct Glance<'a> {
     pub books: &'a Books,
     /// Names the place of an open attempt.
     pub place: &'a dyn Fn(&OpenView) -> Place<'a>,
-    /// Of how many flows one is followed; 1 is all.
+    /// If flows were ever left out.
+    pub sampled: Option<Sampled>,
+}
+
+/// Flows were left out at some time of this run: every total since is of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampled {
+    /// Of how many flows one is followed now; 1 is all.
     pub one_in: u64,
+    /// The same when it was most.
+    pub highest_one_in: u64,
+    /// When flows were first left out: in a [`Glance`] since boot, in [`Alarms`] since 1970.
+    pub first: Nanos,
 }
 
 /// One watched interface.
@@ -119,9 +132,18 @@ pub struct Alarms {
     /// Lost events by reason.
     pub lost: BTreeMap<&'static str, Lost>,
     /// Interfaces that are not watched as they should be, and why.
-    pub degraded: BTreeMap<String, String>,
-    /// Of how many flows one is followed; 0 and 1 are all.
-    pub one_in: u64,
+    pub degraded: Degraded,
+    /// If flows were ever left out.
+    pub sampled: Option<Sampled>,
+}
+
+impl Alarms {
+    /// Takes what a glance says. The first time stays as it was told, also when the clock is set.
+    fn sample(&mut self, sampled: Option<Sampled>, to_wall: Nanos) {
+        let Some(now) = sampled else { return };
+        let first = self.sampled.map_or(now.first.saturating_add(to_wall), |told| told.first);
+        self.sampled = Some(Sampled { first, ..now });
+    }
 }
 
 /// See the module.
@@ -211,6 +233,32 @@ impl Board {
         self.rows.since(0).rev().find(of).or_else(|| self.waiting.iter().find(of)).cloned()
     }
 
+    /// Something is watched from now on, as it should be.
+    pub fn watch(&mut self, watched: Watched) {
+        self.alarms.degraded.remove(&watched.name);
+        self.watched.retain(|one| one.name != watched.name);
+        self.watched.push(watched);
+    }
+
+    /// An interface is gone: it is no longer watched. Says nothing of one that was never to be.
+    pub fn gone(&mut self, name: &str, reason: &str) {
+        let before = self.watched.len();
+        self.watched.retain(|one| one.name != name);
+        if self.watched.len() < before || self.alarms.degraded.get(name).is_some() {
+            self.alarms.degraded.insert_gone(name.to_owned(), reason.to_owned());
+        }
+    }
+
+    /// An interface has another name.
+    pub fn renamed(&mut self, from: &str, to: &str) {
+        self.alarms.degraded.rename(from, to);
+        if let Some(mut watched) = self.watched.iter().find(|one| one.name == from).cloned() {
+            to.clone_into(&mut watched.name);
+            self.watched.retain(|one| one.name != from && one.name != to);
+            self.watched.push(watched);
+        }
+    }
+
     /// Something was lost, or we were blind for a while (`count` 0).
     pub fn lose(&mut self, reason: &'static str, count: u64, now: Nanos) {
         let lost =
@@ -243,7 +291,7 @@ impl Board {
         self.now = glance.now;
         self.outcomes = glance.outcomes;
         self.counters_before = std::mem::replace(&mut self.counters, *glance.counters);
-        self.alarms.one_in = glance.one_in;
+        self.alarms.sample(glance.sampled, glance.to_wall);
         self.spread = Spread::of(glance.metrics.clean());
         self.latency = glance.metrics.clean().percentiles();
         self.latency_retransmitted = glance.metrics.retransmitted().percentiles();
@@ -307,4 +355,59 @@ fn places(books: &Books) -> Vec<PlaceLine> {
         retransmits: tally.syn_retrans + tally.synack_retrans,
     };
     books.places().iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(name: &str) -> Watched {
+        let how = || "tcx".to_owned();
+        Watched { name: name.to_owned(), ingress: how(), egress: how(), reason: how() }
+    }
+
+    fn names(board: &Board) -> Vec<&str> {
+        board.watched.iter().map(|one| one.name.as_str()).collect()
+    }
+
+    #[test]
+    fn interfaces_that_come_and_go_leave_nothing_that_grows() {
+        let mut board = Board::new(0, 1);
+        board.watch(watched("eth0"));
+        for n in 0..1_000 {
+            let name = format!("veth{n}");
+            board.watch(watched(&name));
+            board.gone(&name, "gone");
+            board.gone(&format!("never{n}"), "gone");
+        }
+        assert_eq!(names(&board), ["eth0"]);
+        let degraded = &board.alarms.degraded;
+        assert_eq!(degraded.iter().count(), MOST_DEGRADED);
+        assert_eq!(degraded.more(), 1_000 - MOST_DEGRADED as u64);
+        board.watch(watched("veth999"));
+        assert_eq!(board.alarms.degraded.get("veth999"), None);
+    }
+
+    #[test]
+    fn a_renamed_interface_is_watched_and_degraded_under_its_new_name() {
+        let mut board = Board::new(0, 1);
+        board.watch(watched("eth0"));
+        board.alarms.degraded.insert("eth0".to_owned(), "generic".to_owned());
+        board.renamed("eth0", "wan0");
+        board.renamed("other", "wan0");
+        assert_eq!(names(&board), ["wan0"]);
+        assert_eq!(board.alarms.degraded.iter().collect::<Vec<_>>(), [("wan0", "generic")]);
+    }
+
+    #[test]
+    fn sampling_is_told_from_its_first_time_to_the_end_of_the_run() {
+        let mut alarms = Alarms::default();
+        alarms.sample(None, 1_000);
+        assert_eq!(alarms.sampled, None);
+        let at = |one_in, first| Some(Sampled { one_in, highest_one_in: 8, first });
+        alarms.sample(at(8, 5), 1_000);
+        assert_eq!(alarms.sampled, at(8, 1_005));
+        alarms.sample(at(1, 5), 2_000);
+        assert_eq!(alarms.sampled, at(1, 1_005));
+    }
 }

@@ -8,6 +8,7 @@ use handshake_common::abi::{Counter, Hook};
 use handshake_common::packet::tunnel::Layers;
 
 use crate::attempt::{Attempt, Nanos, Observation, OpenView, SourceId};
+use crate::board::Sampled;
 use crate::clock::Clock;
 use crate::evidence::{Evidence, Frame, Seen, Segments, Sighting};
 use crate::loader::{Counters, LoadError, Loader, ProgramStats};
@@ -317,10 +318,15 @@ impl Engine {
         &self.sources
     }
 
-    /// Of how many flows one is followed now; 1 is all.
+    /// If flows were ever left out: how many, and when first since boot.
     #[must_use]
-    pub fn one_in(&self) -> u64 {
-        one_in(self.sampling.shift())
+    pub fn sampled(&self) -> Option<Sampled> {
+        let first = self.sampling.first_ns()?;
+        Some(Sampled {
+            one_in: one_in(self.sampling.shift()),
+            highest_one_in: one_in(self.sampling.highest()),
+            first: Nanos::try_from(first).unwrap_or(Nanos::MAX),
+        })
     }
 
     /// Counts of what the tracker has done.

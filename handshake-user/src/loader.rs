@@ -337,6 +337,13 @@ impl Loader {
         self.attached.len() < before
     }
 
+    /// An interface has another name.
+    pub fn rename(&mut self, index: u32, name: &str) {
+        for one in self.attached.iter_mut().filter(|one| one.attachment.index == index) {
+            name.clone_into(&mut one.attachment.name);
+        }
+    }
+
     /// Says what the programs have logged, if they were built to (`cargo xtask build --bpf-log`).
     pub fn say_logs(&mut self) {
         if let Some(logs) = &mut self.logs {

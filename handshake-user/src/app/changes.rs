@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{GONE, Watching, view};
+use super::{Watching, view};
 use crate::exit::Failure;
 use crate::interfaces::{self, Change, Interface};
 use crate::loader::State;
@@ -16,13 +16,15 @@ impl Watching<'_> {
                 if self.loader.detach(index) {
                     self.engine.note_gap_at(index);
                     self.view.gap("interface-gone", self.places.now())?;
-                    self.view.degraded(&name, GONE);
                     say(format_args!("{name} is gone; it is taken up again when it comes back"));
                 }
+                self.view.gone(&name);
             }
             Change::Renamed { from, interface } => {
+                self.view.renamed(&from, &interface.name);
                 if self.is_watched(interface.index) {
                     say(format_args!("{from} is now called {}", interface.name));
+                    self.loader.rename(interface.index, &interface.name);
                     self.places.name(interface.index, &interface.name);
                     self.books.rename(&from, &interface.name);
                     self.targets.rename(&from, &interface.name);
@@ -81,7 +83,7 @@ impl Watching<'_> {
             let Some(interface) = all.iter().find(|one| one.index == health.index) else {
                 self.engine.note_gap_at(health.index);
                 self.view.gap("interface-gone", self.places.now())?;
-                self.view.degraded(&health.name, GONE);
+                self.view.gone(&health.name);
                 say(format_args!(
                     "{} is gone; it is taken up again when it comes back",
                     health.name

@@ -117,9 +117,7 @@ impl Screen {
     /// Something is watched from now on.
     pub(super) fn watch(&mut self, attachment: &Attachment) {
         let Attachment { name, ingress, egress, reason, .. } = attachment;
-        self.board.alarms.degraded.remove(name);
-        self.board.watched.retain(|watched| watched.name != *name);
-        self.board.watched.push(Watched {
+        self.board.watch(Watched {
             name: name.clone(),
             ingress: ingress.how.to_string(),
             egress: egress.how.to_string(),
@@ -131,6 +129,18 @@ impl Screen {
     /// Something is not watched as it should be.
     pub(super) fn degrade(&mut self, name: &str, reason: &str) {
         self.board.alarms.degraded.insert(name.to_owned(), reason.to_owned());
+        self.is_stale = true;
+    }
+
+    /// An interface is gone.
+    pub(super) fn gone(&mut self, name: &str, reason: &str) {
+        self.board.gone(name, reason);
+        self.is_stale = true;
+    }
+
+    /// An interface has another name.
+    pub(super) fn renamed(&mut self, from: &str, to: &str) {
+        self.board.renamed(from, to);
         self.is_stale = true;
     }
 
@@ -243,7 +253,7 @@ impl Screen {
             metrics: engine.metrics(),
             books,
             place: &|view| places.place(&view.key, view.source, engine.sources()),
-            one_in: engine.one_in(),
+            sampled: engine.sampled(),
         };
         self.board.look(&glance, engine.open_attempts());
         self.follow_detail(world);

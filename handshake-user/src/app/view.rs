@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
+use super::GONE;
 use super::screen::{Screen, Wake, World};
 use crate::attempt::Nanos;
 use crate::cli::WatchFormat;
@@ -172,6 +173,20 @@ impl View {
     pub(super) fn degraded(&mut self, name: &str, reason: &str) {
         if let Some(screen) = &mut self.screen {
             screen.degrade(name, reason);
+        }
+    }
+
+    /// An interface is gone.
+    pub(super) fn gone(&mut self, name: &str) {
+        if let Some(screen) = &mut self.screen {
+            screen.gone(name, GONE);
+        }
+    }
+
+    /// An interface has another name.
+    pub(super) fn renamed(&mut self, from: &str, to: &str) {
+        if let Some(screen) = &mut self.screen {
+            screen.renamed(from, to);
         }
     }
 

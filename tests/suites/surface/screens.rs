@@ -5,6 +5,7 @@
 mod world;
 
 use handshake_tests::golden::assert_golden;
+use handshake_user::board::Sampled;
 use handshake_user::outcome::Outcome;
 use handshake_user::output::tui::Theme;
 use handshake_user::output::tui::timeline::{Segment, from_record};
@@ -101,7 +102,8 @@ fn loss_degradation_and_sampling_are_never_hidden() {
     world.board.lose("ring-full", 3, world.now);
     world.board.lose("interface-gone", 0, world.now);
     world.board.alarms.degraded.insert("eth1".to_owned(), "somebody detached handshake".to_owned());
-    world.board.alarms.one_in = 8;
+    let first = world.now - 40 * SECOND;
+    world.board.alarms.sampled = Some(Sampled { one_in: 1, highest_one_in: 8, first });
     assert_screen("alarms", &world, "");
     // Not by another view, by help, by a detail, by what is frozen.
     for keys in ["2", "3", "4", "5", "?", "\n", "f"] {

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use super::sheet::who;
 use super::state::{Tab, Ui};
 use super::text::{clock, count, cut, width};
-use crate::board::{Board, Flood, Who};
+use crate::board::{Board, Flood, Sampled, Who};
 use crate::output::escape::Escaped;
 
 /// One thing to be told, in many words and in few.
@@ -71,15 +71,18 @@ fn all(ui: &Ui, board: &Board) -> Vec<Alarm> {
         };
         tell(long, short, theme.alarm());
     }
-    for (name, reason) in &board.alarms.degraded {
+    for (name, reason) in board.alarms.degraded.iter() {
         let name = Escaped(name);
         let long = format!("DEGRADED {name}: {}", Escaped(reason));
         tell(long, format!("DEGRADED {name}"), theme.alarm());
     }
-    if board.alarms.one_in > 1 {
-        let n = board.alarms.one_in;
-        let long = format!("SAMPLED: 1 in {n} flows is followed, counts are of these only");
-        tell(long, format!("SAMPLED 1 in {n}"), theme.alarm());
+    if board.alarms.degraded.more() > 0 {
+        let text = format!("DEGRADED: {} more", board.alarms.degraded.more());
+        tell(text.clone(), text, theme.alarm());
+    }
+    if let Some(sampled) = board.alarms.sampled {
+        let (long, short) = sampling(sampled, &time(sampled.first));
+        tell(long, short, theme.alarm());
     }
     for standing in &board.services {
         if let Some(Flood { start, end: None }) = standing.flood {
@@ -108,4 +111,31 @@ fn all(ui: &Ui, board: &Board) -> Vec<Alarm> {
         tell(text.clone(), text, theme.alarm());
     }
     alarms
+}
+
+/// That totals are of a part, in many words and in few; also when all flows are followed again.
+fn sampling(sampled: Sampled, since: &str) -> (String, String) {
+    let now = match sampled.one_in {
+        0 | 1 => "now all".to_owned(),
+        n => format!("now 1 in {n}"),
+    };
+    let most = sampled.highest_one_in;
+    let long = format!("SAMPLED at most 1 in {most} since {since} ({now}): totals are of a part");
+    (long, format!("SAMPLED at most 1 in {most}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_totals_are_of_a_part_is_told_also_when_all_flows_are_followed_again() {
+        let sampled = |one_in| Sampled { one_in, highest_one_in: 64, first: 0 };
+        let (during, _) = sampling(sampled(8), "12:00:00");
+        let (after, short) = sampling(sampled(1), "12:00:00");
+        let told =
+            |now| format!("SAMPLED at most 1 in 64 since 12:00:00 ({now}): totals are of a part");
+        assert_eq!((during, after), (told("now 1 in 8"), told("now all")));
+        assert_eq!(short, "SAMPLED at most 1 in 64");
+    }
 }

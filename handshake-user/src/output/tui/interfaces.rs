@@ -32,10 +32,13 @@ fn lines(ui: &Ui, board: &Board, width: u16) -> Vec<Line> {
     for watched in &board.watched {
         lines.extend(interface(watched, board, theme, width));
     }
-    for (name, reason) in &board.alarms.degraded {
-        if !board.watched.iter().any(|watched| watched.name == *name) {
+    for (name, reason) in board.alarms.degraded.iter() {
+        if !board.watched.iter().any(|watched| watched.name == name) {
             lines.push((format!("{}: {}", Escaped(name), Escaped(reason)), theme.alarm()));
         }
+    }
+    if board.alarms.degraded.more() > 0 {
+        lines.push((format!("and {} more", board.alarms.degraded.more()), theme.alarm()));
     }
     lines.extend(classes(board, theme, width));
     if !board.words.is_empty() {

@@ -152,7 +152,7 @@ impl World {
             metrics: &self.metrics,
             books: &self.books,
             place: &|_| place,
-            one_in: 1,
+            sampled: None,
         };
         self.board.look(&glance, open.iter().copied());
     }
