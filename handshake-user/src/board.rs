@@ -137,6 +137,15 @@ pub struct Alarms {
     pub sampled: Option<Sampled>,
 }
 
+impl Alarms {
+    /// Takes what a glance says. The first time stays as it was told, also when the clock is set.
+    fn sample(&mut self, sampled: Option<Sampled>, to_wall: Nanos) {
+        let Some(now) = sampled else { return };
+        let first = self.sampled.map_or(now.first.saturating_add(to_wall), |told| told.first);
+        self.sampled = Some(Sampled { first, ..now });
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Board {
@@ -282,14 +291,7 @@ impl Board {
         self.now = glance.now;
         self.outcomes = glance.outcomes;
         self.counters_before = std::mem::replace(&mut self.counters, *glance.counters);
-        let since_1970 =
-            |one: Sampled| Sampled { first: one.first.saturating_add(glance.to_wall), ..one };
-        // The first time stays as it was told, also when the clock is set.
-        let known = self.alarms.sampled.map(|one| one.first);
-        self.alarms.sampled = glance
-            .sampled
-            .map(since_1970)
-            .map(|one| Sampled { first: known.unwrap_or(one.first), ..one });
+        self.alarms.sample(glance.sampled, glance.to_wall);
         self.spread = Spread::of(glance.metrics.clean());
         self.latency = glance.metrics.clean().percentiles();
         self.latency_retransmitted = glance.metrics.retransmitted().percentiles();
@@ -395,5 +397,17 @@ mod tests {
         board.renamed("other", "wan0");
         assert_eq!(names(&board), ["wan0"]);
         assert_eq!(board.alarms.degraded.iter().collect::<Vec<_>>(), [("wan0", "generic")]);
+    }
+
+    #[test]
+    fn sampling_is_told_from_its_first_time_to_the_end_of_the_run() {
+        let mut alarms = Alarms::default();
+        alarms.sample(None, 1_000);
+        assert_eq!(alarms.sampled, None);
+        let at = |one_in, first| Some(Sampled { one_in, highest_one_in: 8, first });
+        alarms.sample(at(8, 5), 1_000);
+        assert_eq!(alarms.sampled, at(8, 1_005));
+        alarms.sample(at(1, 5), 2_000);
+        assert_eq!(alarms.sampled, at(1, 1_005));
     }
 }

@@ -130,7 +130,7 @@ fn sampling(sampled: Sampled, since: &str) -> (String, String) {
     };
     let most = sampled.highest_one_in;
     let long = format!("SAMPLED at most 1 in {most} since {since} ({now}): totals are of a part");
-    (long, format!("SAMPLED 1 in {most}"))
+    (long, format!("SAMPLED at most 1 in {most}"))
 }
 
 #[cfg(test)]
@@ -145,6 +145,6 @@ mod tests {
         let told =
             |now| format!("SAMPLED at most 1 in 64 since 12:00:00 ({now}): totals are of a part");
         assert_eq!((during, after), (told("now 1 in 8"), told("now all")));
-        assert_eq!(short, "SAMPLED 1 in 64");
+        assert_eq!(short, "SAMPLED at most 1 in 64");
     }
 }
