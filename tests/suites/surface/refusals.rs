@@ -31,7 +31,7 @@ fn a_wrong_value_is_answered_with_what_is_right() {
         (["watch", "--timeout", "0s"], "longer than zero"),
         (["watch", "--duration", "-5s"], "longer than zero"),
         (["watch", "--port", "0"], "from 1 to 65535"),
-        (["watch", "--port", "https"], "invalid digit"),
+        (["watch", "--port", "https"], "from 1 to 65535"),
         (["watch", "--count", "0"], "1.."),
         (["watch", "--net", "10.0.0.0/33"], "a network such as 10.0.0.0/8 or fd00::/8"),
         (["watch", "--max-attempts", "0"], "a number from 1 to"),
