@@ -6,8 +6,9 @@
 //! cut: a flow that the filter remembers passes whatever the shift is.
 //!
 //! Which flows are in the sample is decided by bits of the keyed fingerprint that choose neither the
-//! bucket nor the tag (`filter`), so a sample fills the table evenly, nobody outside can choose to be
-//! in it, and both directions and all hooks agree. The samples are nested: who is in at one shift is
+//! bucket nor the tag (`filter`), so a sample fills the table evenly, nobody outside can tell who
+//! is in it, and both directions and all hooks agree. (Whoever was let in can stay in, by repeating
+//! its SYN: docs/limitations.md.) The samples are nested: who is in at one shift is
 //! in at every smaller one. A shift that rises therefore never drops a flow that was begun, and one
 //! that falls can only let in flows whose first segments were left out; user space knows when that
 //! happened and calls those uncertain (`tracker`).

@@ -209,7 +209,10 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
         ("[port]\nx = 1\n", ":1: port: expected a text, a number, or a list of them"),
         ("port = true\n", ":1: port: expected a text, a number, or a list of them"),
         ("port = [[1]]\n", ":1: port: expected a text, a number, or a list of them"),
-        ("# é\nport = [80, 0]\n", ":2: port: invalid value '0' for '--port <PORT>': expected a port"),
+        (
+            "# é\nport = [80, 0]\n",
+            ":2: port: invalid value '0' for '--port <PORT>': expected a port",
+        ),
         (
             "timeout = 5\n",
             ":1: timeout: invalid value '5' for '--timeout <DURATION>': expected a dur",
