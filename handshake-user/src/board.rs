@@ -221,6 +221,13 @@ impl Board {
     /// Takes an ended attempt and its segments.
     pub fn record(&mut self, view: &AttemptView<'_>, segments: Option<Segments>) {
         self.trails.record(view);
+        let began = (view.attempt.t_first, view.attempt.id);
+        if let Ok(at) =
+            self.waiting.binary_search_by_key(&began, |row| (row.attempt.t_first, row.attempt.id))
+        {
+            // Until the next look it would stand among both.
+            self.waiting.remove(at);
+        }
         if view.attempt.outcome.is_failure() {
             self.rows.push(view, segments);
         }

@@ -144,6 +144,18 @@ fn many_alarms_leave_room_and_never_draw_outside_the_screen() {
 }
 
 #[test]
+fn an_attempt_that_ends_no_longer_waits() {
+    let mut world = World::new();
+    let open = [7, 8].map(|client| world.open(client, "10.77.2.1:9", 3 * SECOND, false, 1));
+    world.second(&open);
+    world.give_up(&open[0]);
+    let mut ui = world::ui(world::MONOCHROME);
+    let screen = shown(&mut ui, &world.board, 120, 40);
+    let count = |word: &str| screen.matches(word).count();
+    assert_eq!((count("no answer yet"), count("no-answer ")), (1, 1), "{screen}");
+}
+
+#[test]
 fn hostile_names_stay_in_their_cells() {
     let mut world = busy();
     let name = "\u{1b}[31mx\u{202e}名前";

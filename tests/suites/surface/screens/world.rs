@@ -157,6 +157,13 @@ impl World {
         self.board.look(&glance, open.iter().copied());
     }
 
+    /// An open attempt times out.
+    pub(crate) fn give_up(&mut self, open: &OpenView) {
+        let blank = blank(open.key, Outcome::NoAnswer);
+        let end = Some(self.now);
+        self.end(&Attempt { id: open.id, t_first: open.began, t_end: end, ..blank });
+    }
+
     pub(crate) fn watch(&mut self, name: &str) {
         self.board.watched.push(Watched {
             name: name.to_owned(),
