@@ -94,6 +94,7 @@ struct Watching<'a> {
     loader: Loader,
     engine: Engine,
     places: Places,
+    /// Kept for the screen only.
     books: Books,
     pace: Pace,
     recorder: Option<Recorder>,
@@ -346,7 +347,9 @@ impl<'a> Watching<'a> {
         for attempt in self.engine.ended() {
             let segments = self.engine.take_evidence(attempt.id);
             let view = self.places.view(&attempt, self.engine.sources());
-            self.books.record(&view);
+            if self.view.has_screen() {
+                self.books.record(&view);
+            }
             if let Some(exporter) = &mut self.exporter {
                 exporter.record(&view);
             }

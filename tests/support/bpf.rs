@@ -217,12 +217,17 @@ fn load_program(hook: Hook, map: &OwnedFd) -> io::Result<OwnedFd> {
         instruction(0xb7, 0x00, 0, hook.verdict()), // r0 = verdict
         instruction(0x95, 0x00, 0, 0), // exit
     ];
+    load(hook, hook.attach_type(), &program)
+}
+
+/// Loads a program of these instructions.
+fn load(hook: Hook, expected_attach_type: u32, code: &[[u8; 8]]) -> io::Result<OwnedFd> {
     let mut attributes = Attributes::default();
     attributes.put(0, hook.program_type());
-    attributes.put(4, program.len() as u32);
-    attributes.put_pointer(8, program.as_ptr());
+    attributes.put(4, code.len() as u32);
+    attributes.put_pointer(8, code.as_ptr());
     attributes.put_pointer(16, c"GPL".as_ptr());
-    attributes.put(68, hook.attach_type());
+    attributes.put(68, expected_attach_type);
     attributes.descriptor(PROG_LOAD)
 }
 

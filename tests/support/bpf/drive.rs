@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use super::{Attributes, Hook, MAP_CREATE, PROG_LOAD, instruction};
+use super::{Attributes, Hook, MAP_CREATE, instruction, load};
 use crate::frame::{ACK, SYN};
 
 const MAP_UPDATE: libc::c_long = 2;
@@ -50,13 +50,7 @@ impl Driver {
         }
         let target = map.descriptor(MAP_CREATE)?;
         let code = code(hook, packets, is_v6, target.as_raw_fd());
-        let mut attributes = Attributes::default();
-        attributes.put(0, hook.program_type());
-        attributes.put(4, code.len() as u32);
-        attributes.put_pointer(8, code.as_ptr());
-        attributes.put_pointer(16, c"GPL".as_ptr());
-        attributes.put(68, hook.expected_attach_type());
-        Ok(Self { program: attributes.descriptor(PROG_LOAD)?, target })
+        Ok(Self { program: load(hook, hook.expected_attach_type(), &code)?, target })
     }
 
     /// Chooses the program that gets the packets.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Attributes, Hook, PROG_LOAD, instruction};
+use super::{Attributes, Hook, instruction, load};
 
 const PROG_TEST_RUN: libc::c_long = 10;
 const ENABLE_STATS: libc::c_long = 32;
@@ -14,13 +14,7 @@ const ENABLE_STATS: libc::c_long = 32;
 /// Loads a program of two instructions that passes every packet: what any program costs.
 pub fn load_empty(hook: Hook) -> io::Result<OwnedFd> {
     let program = [instruction(0xb7, 0x00, 0, hook.verdict()), instruction(0x95, 0x00, 0, 0)];
-    let mut attributes = Attributes::default();
-    attributes.put(0, hook.program_type());
-    attributes.put(4, program.len() as u32);
-    attributes.put_pointer(8, program.as_ptr());
-    attributes.put_pointer(16, c"GPL".as_ptr());
-    attributes.put(68, hook.expected_attach_type());
-    attributes.descriptor(PROG_LOAD)
+    load(hook, hook.expected_attach_type(), &program)
 }
 
 /// Runs a program on a frame `repeat` times on this CPU; the mean in whole nanoseconds, without the
