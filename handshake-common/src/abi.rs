@@ -258,7 +258,7 @@ impl Counter {
     #[must_use]
     pub fn of_table(effect: Table) -> Option<Self> {
         match effect {
-            Table::Kept => None,
+            Table::Kept | Table::Exhausted => None,
             Table::EvictedOneSided => Some(Self::EvictedOneSided),
             Table::EvictedTwoSided => Some(Self::EvictedTwoSided),
             Table::Contended => Some(Self::Contended),

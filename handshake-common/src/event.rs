@@ -21,6 +21,13 @@ pub mod kind {
     pub const ICMP: u8 = 5;
 }
 
+/// Bits of [`Event::flags`].
+pub mod flag {
+    /// The flow has used up its allowance ([`crate::filter::ALLOWANCE`]): from here on its SYNs and
+    /// SYN-ACKs may have been left out, if flows were sampled.
+    pub const EXHAUSTED: u8 = 0x01;
+}
+
 /// MSS, SACK permitted, timestamps, padding and window scale.
 const USUAL_OPTIONS: usize = 20;
 
@@ -77,7 +84,7 @@ pub struct Event {
     /// 1 in 2^this of the flows of this event's kind made one ([`crate::sample`]); 0 if its flow was
     /// pending or nothing was left out. An attempt has the rate of its first event.
     pub sample_shift: u8,
-    /// Zero.
+    /// Bits of [`flag`].
     pub flags: u8,
     /// Zero.
     pub reserved: [u8; 2],
@@ -244,7 +251,8 @@ impl Event {
             && matches!(event.ip_version, 4 | 6)
             && usize::from(event.extra_len) <= event.extra.len()
             && event.sample_shift <= MAX_SHIFT
-            && (event.flags, event.reserved) == (0, [0; 2]);
+            && event.flags & !flag::EXHAUSTED == 0
+            && event.reserved == [0; 2];
         if known { Ok(event) } else { Err(DecodeError::Value) }
     }
 }

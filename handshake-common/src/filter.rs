@@ -14,8 +14,8 @@
 //! The functions are pure over [`Bucket`]; memory belongs to the caller: a BPF array in the
 //! kernel, a vector in replay. A bucket is one cache line. Every change of an entry's head is a
 //! compare-and-swap, so two CPUs cannot overwrite each other silently; the numbers are written
-//! after the head, which is safe because the next segment of a flow cannot arrive anywhere before
-//! the program has passed the current one on.
+//! after the head, and only where they change, which is safe because the next segment of a flow
+//! cannot arrive anywhere before the program has passed the current one on.
 
 use crate::packet::tcp::{Flags, Header};
 
@@ -26,6 +26,12 @@ pub const WAYS: usize = 4;
 pub const MAX_BUCKETS: u32 = 1 << 20;
 /// Segments forwarded for one entry without its attempt ending, before it is given up.
 pub const BUDGET: u8 = 255;
+/// So many segments of one entry pass whatever the sampling ([`crate::sample`]): nobody keeps a ring
+/// full by repeating one SYN. Linux sends a SYN seven times and a SYN-ACK six, which a router with
+/// two watched interfaces sees as 26.
+pub const ALLOWANCE: u8 = 64;
+
+const _: () = assert!(ALLOWANCE < BUDGET);
 /// "In window of" of docs/semantics.md, conventions.
 pub const WINDOW: u32 = 1 << 20;
 /// Most payload a SYN may carry for a SYN-ACK that acknowledges data to be believed.
@@ -56,8 +62,10 @@ const BUDGET_MASK: u64 = 0xff << BUDGET_SHIFT;
 pub trait Bucket {
     /// Head and numbers of entry `way` (below [`WAYS`]).
     fn load(&self, way: usize) -> (u64, u64);
-    /// Replaces entry `way` if its head still is `expected`.
-    fn replace(&mut self, way: usize, expected: u64, head: u64, numbers: u64) -> bool;
+    /// Replaces the head of entry `way` if it still is `expected`.
+    fn swap_head(&mut self, way: usize, expected: u64, head: u64) -> bool;
+    /// Writes the numbers of entry `way`.
+    fn set_numbers(&mut self, way: usize, numbers: u64);
     /// The same way; see [`crate::packet::Frame::widen`].
     #[inline(always)]
     fn widen(&self, way: usize) -> usize {
@@ -70,6 +78,8 @@ pub trait Bucket {
 pub enum Table {
     /// Known already, or put into a free entry.
     Kept,
+    /// Known already, and its [`ALLOWANCE`] is used up.
+    Exhausted,
     /// An entry with evidence from one side only had to go.
     EvictedOneSided,
     /// An entry with evidence from both sides had to go.
@@ -85,6 +95,8 @@ pub enum Pending {
     No,
     /// An event.
     Yes,
+    /// An event, and the entry's [`ALLOWANCE`] is used up.
+    Exhausted,
     /// An event, and the entry was given up because its budget is spent.
     Spent,
 }
@@ -145,6 +157,23 @@ fn fresh(fingerprint: u64, now_ns: u64, flags: u64) -> u64 {
         | (u64::from(BUDGET) << BUDGET_SHIFT)
         | flag::OCCUPIED
         | flags
+}
+
+/// The head of an entry that another SYN or SYN-ACK was seen of: it is as young as a new one, but has
+/// one segment less to spend.
+#[inline(always)]
+fn again(old: u64, now_ns: u64, flags: u64) -> u64 {
+    let left = match old & BUDGET_MASK {
+        0 => 0,
+        budget => budget - BUDGET_ONE,
+    };
+    (old >> TAG_SHIFT << TAG_SHIFT) | age_of(now_ns) | left | flag::OCCUPIED | flags
+}
+
+/// Has the entry used up its [`ALLOWANCE`]?
+#[inline(always)]
+fn is_exhausted(head: u64) -> bool {
+    head & BUDGET_MASK <= u64::from(BUDGET - ALLOWANCE) << BUDGET_SHIFT
 }
 
 #[inline(always)]
@@ -210,9 +239,11 @@ fn insert<B: Bucket>(bucket: &mut B, head: u64, numbers: u64) -> Table {
     }
     let (way, old, _) = victim;
     let way = bucket.widen(way);
-    if !bucket.replace(way, old, head, numbers) {
-        Table::Contended
-    } else if old & flag::OCCUPIED == 0 {
+    if !bucket.swap_head(way, old, head) {
+        return Table::Contended;
+    }
+    bucket.set_numbers(way, numbers);
+    if old & flag::OCCUPIED == 0 {
         Table::Kept
     } else if is_two_sided(old) {
         Table::EvictedTwoSided
@@ -226,9 +257,21 @@ fn is_two_sided(head: u64) -> bool {
     head & (flag::SYN | flag::SYN_ACK) == flag::SYN | flag::SYN_ACK
 }
 
+/// Changes the entry `(way, head, numbers)`.
 #[inline(always)]
-fn update<B: Bucket>(bucket: &mut B, way: usize, old: u64, head: u64, numbers: u64) -> Table {
-    if bucket.replace(way, old, head, numbers) { Table::Kept } else { Table::Contended }
+fn update<B: Bucket>(
+    bucket: &mut B,
+    (way, old, old_numbers): (usize, u64, u64),
+    head: u64,
+    numbers: u64,
+) -> Table {
+    if !bucket.swap_head(way, old, head) {
+        return Table::Contended;
+    }
+    if numbers != old_numbers {
+        bucket.set_numbers(way, numbers);
+    }
+    if is_exhausted(head) { Table::Exhausted } else { Table::Kept }
 }
 
 /// Remembers a SYN.
@@ -263,7 +306,7 @@ pub fn on_syn<B: Bucket>(
     } else {
         (begun | (old_flags & flag::UNSURE), numbers(client_next, 0))
     };
-    update(bucket, way, old, fresh(fingerprint, now_ns, flags), kept)
+    update(bucket, (way, old, old_numbers), again(old, now_ns, flags), kept)
 }
 
 /// Remembers a SYN-ACK.
@@ -298,13 +341,19 @@ pub fn on_syn_ack<B: Bucket>(
         // may not know better.
         (old_flags | flag::UNSURE, old_numbers)
     };
-    update(bucket, way, old, fresh(fingerprint, now_ns, flags), kept)
+    update(bucket, (way, old, old_numbers), again(old, now_ns, flags), kept)
 }
 
 /// Is this flow remembered?
 #[inline(always)]
 pub fn is_pending<B: Bucket>(bucket: &B, fingerprint: u64) -> bool {
     find(bucket, fingerprint).is_some()
+}
+
+/// Is this flow remembered, and has it not used up its [`ALLOWANCE`]?
+#[inline(always)]
+pub fn is_allowed<B: Bucket>(bucket: &B, fingerprint: u64) -> bool {
+    find(bucket, fingerprint).is_some_and(|(_, head, _)| !is_exhausted(head))
 }
 
 /// Looks up any other segment: an ACK, data, FIN, RST.
@@ -321,29 +370,30 @@ pub fn on_segment<B: Bucket>(
     };
     if ends_for_sure(head, entry_numbers, from_lower, tcp, payload_len) {
         // A lost race means that the entry lives on, which only costs events.
-        bucket.replace(way, head, 0, 0);
+        bucket.swap_head(way, head, 0);
         return Pending::Yes;
     }
-    spend(bucket, way, head, entry_numbers)
+    spend(bucket, way, head)
 }
 
 /// Looks up the flow that an ICMP error quotes.
 #[inline(always)]
 pub fn on_icmp_error<B: Bucket>(bucket: &mut B, fingerprint: u64) -> Pending {
     match find(bucket, fingerprint) {
-        Some((way, head, numbers)) => spend(bucket, way, head, numbers),
+        Some((way, head, _)) => spend(bucket, way, head),
         None => Pending::No,
     }
 }
 
 #[inline(always)]
-fn spend<B: Bucket>(bucket: &mut B, way: usize, head: u64, numbers: u64) -> Pending {
+fn spend<B: Bucket>(bucket: &mut B, way: usize, head: u64) -> Pending {
     if head & BUDGET_MASK == 0 {
-        bucket.replace(way, head, 0, 0);
+        bucket.swap_head(way, head, 0);
         return Pending::Spent;
     }
-    bucket.replace(way, head, head - BUDGET_ONE, numbers);
-    Pending::Yes
+    let left = head - BUDGET_ONE;
+    bucket.swap_head(way, head, left);
+    if is_exhausted(left) { Pending::Exhausted } else { Pending::Yes }
 }
 
 /// Would the tracker end the attempt at this segment, whatever else it knows?
@@ -400,13 +450,17 @@ impl Bucket for &mut MemoryBucket {
         self.heads_and_numbers[way]
     }
 
-    fn replace(&mut self, way: usize, expected: u64, head: u64, numbers: u64) -> bool {
+    fn swap_head(&mut self, way: usize, expected: u64, head: u64) -> bool {
         let entry = &mut self.heads_and_numbers[way];
         if entry.0 != expected {
             return false;
         }
-        *entry = (head, numbers);
+        entry.0 = head;
         true
+    }
+
+    fn set_numbers(&mut self, way: usize, numbers: u64) {
+        self.heads_and_numbers[way].1 = numbers;
     }
 }
 

@@ -6,8 +6,8 @@
 //! where events go.
 
 use crate::abi::Counter;
-use crate::event::{Event, kind};
-use crate::filter::{self, Bucket, Class, Pending};
+use crate::event::{Event, flag, kind};
+use crate::filter::{self, Bucket, Class, Pending, Table};
 use crate::flow::Keys;
 use crate::packet::ethernet::Link;
 use crate::packet::{Frame, IcmpError, Parsed, Segment, parse, tunnel};
@@ -23,11 +23,18 @@ pub enum What<'a> {
         kind: u8,
         /// For [`Event::sample_shift`].
         sample_shift: Shift,
+        /// For [`Event::flags`].
+        flags: u8,
         /// The segment.
         segment: &'a Segment,
     },
     /// An ICMP error.
-    IcmpError(&'a IcmpError),
+    IcmpError {
+        /// The error.
+        error: &'a IcmpError,
+        /// For [`Event::flags`].
+        flags: u8,
+    },
 }
 
 impl What<'_> {
@@ -46,11 +53,15 @@ impl What<'_> {
     #[inline(always)]
     pub fn fill<F: Frame>(self, event: &mut Event, frame: &F) {
         match self {
-            Self::Segment { kind, sample_shift, segment } => {
+            Self::Segment { kind, sample_shift, flags, segment } => {
                 event.fill_segment(frame, kind, segment);
                 event.sample_shift = sample_shift;
+                event.flags = flags;
             }
-            Self::IcmpError(error) => event.fill_icmp(frame, error),
+            Self::IcmpError { error, flags } => {
+                event.fill_icmp(frame, error);
+                event.flags = flags;
+            }
         }
     }
 }
@@ -111,7 +122,7 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
     let lower = segment.flow.from_lower();
     let tcp = &segment.tcp;
     let payload = segment.payload_len;
-    let (counter, kind, sample_shift, time) = match class {
+    let (counter, kind, sample_shift, flags, time) = match class {
         Class::Ignored => return Counter::Ignored,
         Class::Syn | Class::SynAck => {
             let Some(shift) = let_in(fingerprint, sink) else {
@@ -131,7 +142,7 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
             if let Some(counter) = Counter::of_table(effect) {
                 sink.count(counter);
             }
-            (counter, kind, shift, now)
+            (counter, kind, shift, exhausted(effect == Table::Exhausted), now)
         }
         Class::Rst | Class::Ack => {
             let Some(mut bucket) = sink.bucket(fingerprint) else { return Counter::Ignored };
@@ -144,22 +155,28 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
             if pending == Pending::Spent {
                 sink.count(Counter::Spent);
             }
-            (counter, if class == Class::Rst { kind::RST } else { kind::ACK }, 0, sink.now_ns())
+            let kind = if class == Class::Rst { kind::RST } else { kind::ACK };
+            (counter, kind, 0, exhausted(pending == Pending::Exhausted), sink.now_ns())
         }
     };
-    sink.emit(frame, time, What::Segment { kind, sample_shift, segment });
+    sink.emit(frame, time, What::Segment { kind, sample_shift, flags, segment });
     counter
 }
 
+#[inline(always)]
+fn exhausted(is: bool) -> u8 {
+    if is { flag::EXHAUSTED } else { 0 }
+}
+
 /// The shift at which a SYN or SYN-ACK makes an event: 0 if its flow is pending, so that whatever was
-/// begun stays whole; `None` if it is outside the sample.
+/// begun stays whole, unless it has used up its allowance; `None` if it is outside the sample.
 #[inline(always)]
 fn let_in<F: Frame, S: Sink<F>>(fingerprint: u64, sink: &mut S) -> Option<Shift> {
     let shift = sink.sample_shift();
     if shift == 0 {
         return Some(0);
     }
-    if sink.bucket(fingerprint).is_some_and(|b| filter::is_pending(&b, fingerprint)) {
+    if sink.bucket(fingerprint).is_some_and(|b| filter::is_allowed(&b, fingerprint)) {
         return Some(0);
     }
     if sample::has(fingerprint, shift) { Some(shift) } else { None }
@@ -177,6 +194,7 @@ fn on_icmp_error<F: Frame, S: Sink<F>>(frame: &F, error: &IcmpError, sink: &mut 
     if pending == Pending::Spent {
         sink.count(Counter::Spent);
     }
-    sink.emit(frame, sink.now_ns(), What::IcmpError(error));
+    let flags = exhausted(pending == Pending::Exhausted);
+    sink.emit(frame, sink.now_ns(), What::IcmpError { error, flags });
     Counter::Icmp
 }

@@ -157,13 +157,14 @@ impl Bucket for KernelBucket {
     }
 
     #[inline(always)]
-    fn replace(&mut self, way: usize, expected: u64, head: u64, numbers: u64) -> bool {
-        if !swap(self.word(2 * way), expected, head) {
-            return false;
-        }
+    fn swap_head(&mut self, way: usize, expected: u64, head: u64) -> bool {
+        swap(self.word(2 * way), expected, head)
+    }
+
+    #[inline(always)]
+    fn set_numbers(&mut self, way: usize, numbers: u64) {
         // SAFETY: as for `load`.
         unsafe { ptr::write_volatile(self.word(2 * way + 1), numbers) };
-        true
     }
 }
 

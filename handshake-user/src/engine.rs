@@ -213,11 +213,16 @@ impl Engine {
     }
 
     /// Lets more flows in if the rings have been nearly empty for long enough. The tracker hears of
-    /// it before any event that it lets in: those are younger than the time read here.
+    /// it before any event that it lets in: those are younger than the time read here. It hears that
+    /// flows are left out before it gets the next events, too: the rings were drained before.
     fn sample(&mut self, loader: &Loader) {
         let now_ns = Clock::now();
         let (fill, ring_bytes) = (self.rings.fill().last_bytes, loader.ring_bytes().into());
-        if let Some(from) = self.sampling.step(loader.sample_word(), now_ns, fill, ring_bytes) {
+        let lowered = self.sampling.step(loader.sample_word(), now_ns, fill, ring_bytes);
+        if lowered.is_some() || self.sampling.shift() > 0 {
+            self.tracker.note_sampled(nanos(now_ns));
+        }
+        if let Some(from) = lowered {
             self.tracker.note_sampling_lowered(from, nanos(now_ns));
         }
     }

@@ -21,7 +21,7 @@ mod table;
 
 use std::collections::HashMap;
 
-use handshake_common::event::kind;
+use handshake_common::event::{flag, kind};
 use handshake_common::sample::Shift;
 
 use crate::attempt::{Attempt, Nanos, Observation, OpenView, SourceId};
@@ -108,6 +108,8 @@ pub struct Tracker {
     gaps: HashMap<SourceId, Nanos>,
     /// When flows were left out whose next segments are not.
     left_out: LeftOut,
+    /// Flows were last left out at this time.
+    sampled_until: Option<Nanos>,
     due: Vec<u32>,
 }
 
@@ -124,6 +126,7 @@ impl Tracker {
             lost_until: None,
             gaps: HashMap::new(),
             left_out: LeftOut::default(),
+            sampled_until: None,
             due: Vec::new(),
         }
     }
@@ -211,6 +214,11 @@ impl Tracker {
         self.left_out.note(shift, time, self.config.linger);
     }
 
+    /// At `time` flows were sampled: attempts that have used up their allowance may miss copies.
+    pub fn note_sampled(&mut self, time: Nanos) {
+        self.sampled_until = self.sampled_until.max(Some(time));
+    }
+
     /// Section 9, end of input: everything due has timed out, the rest is unfinished.
     pub fn finish(&mut self) {
         while self.finish_some(usize::MAX) {}
@@ -271,6 +279,9 @@ impl Tracker {
 
     fn observe_hashed(&mut self, seen: &Observation, hash: u64) -> Judged {
         self.expire(seen.event.time_ns as Nanos);
+        if seen.event.flags & flag::EXHAUSTED != 0 {
+            self.note_exhausted(seen, hash);
+        }
         match seen.event.kind {
             kind::SYN => self.on_syn(seen, hash),
             kind::SYN_ACK => self.on_synack(seen, hash),
@@ -278,6 +289,13 @@ impl Tracker {
             kind::RST => self.on_rst(seen, hash),
             kind::ICMP => self.on_icmp(seen, hash),
             _ => Judged::NOT_OURS,
+        }
+    }
+
+    fn note_exhausted(&mut self, seen: &Observation, hash: u64) {
+        let found = self.find(&PackedKey::from_client(&seen.event), hash);
+        for place in [found.ours, found.reverse] {
+            self.ask(place, |open| open.sampled.set_exhausted());
         }
     }
 
@@ -497,8 +515,10 @@ impl Tracker {
     fn is_uncertain(&self, open: &Open) -> bool {
         let seen_there =
             |source| self.gaps.get(&source).is_some_and(|until| open.began() <= *until);
+        let until = |noted: Option<Nanos>| noted.is_some_and(|until| open.began() <= until);
         open.sampled.is_begun_late()
-            || self.lost_until.is_some_and(|until| open.began() <= until)
+            || (open.sampled.is_exhausted() && until(self.sampled_until))
+            || until(self.lost_until)
             || (!self.gaps.is_empty() && open.sources().any(seen_there))
     }
 

@@ -62,7 +62,7 @@ impl Filter {
 
     /// Is the flow still remembered? Asks in a way that changes nothing but the budget.
     fn remembers(&mut self, flow: u64) -> bool {
-        on_icmp_error(&mut &mut self.bucket, flow) == Pending::Yes
+        on_icmp_error(&mut &mut self.bucket, flow) != Pending::No
     }
 
     fn remembered(&mut self) -> bool {
@@ -283,22 +283,49 @@ fn endless_segments_spend_the_budget_and_are_counted_once() {
     let mut filter = Filter::new();
     filter.syn();
     let mut stray = || filter.segment(false, Flags::ACK, 1, 2, 0);
-    for _ in 0..BUDGET {
-        assert_eq!(stray(), Pending::Yes);
+    for sent in 1..=BUDGET {
+        let expected = if sent < ALLOWANCE { Pending::Yes } else { Pending::Exhausted };
+        assert_eq!(stray(), expected, "{sent}");
     }
     assert_eq!(stray(), Pending::Spent);
     assert_eq!(stray(), Pending::No);
 }
 
 #[test]
-fn retransmission_renews_the_budget() {
+fn who_repeats_itself_uses_up_its_allowance_and_it_is_said() {
     let mut filter = Filter::new();
     filter.syn();
-    for _ in 0..BUDGET {
-        filter.segment(false, Flags::ACK, 1, 2, 0);
+    let allowed = |filter: &Filter| is_allowed(&&mut filter.bucket.clone(), FLOW);
+    for _ in 1..ALLOWANCE {
+        assert!(allowed(&filter));
+        assert_eq!(filter.syn(), Table::Kept);
     }
-    filter.syn();
-    assert_eq!(filter.segment(false, Flags::ACK, 1, 2, 0), Pending::Yes);
+    // Another number is no other flow.
+    assert_eq!(filter.syn_of(FLOW, true, CLIENT + 1, 0), Table::Exhausted);
+    assert!(!allowed(&filter) && filter.remembered());
+    assert_eq!(filter.syn_ack_of(FLOW, SERVER, CLIENT + 2), Table::Exhausted);
+    assert_eq!(filter.segment(false, Flags::ACK, 1, 2, 0), Pending::Exhausted);
+}
+
+#[test]
+fn copies_never_end_an_entry_but_what_follows_the_last_of_its_budget_does() {
+    let mut filter = Filter::new();
+    for _ in 0..2 * u32::from(BUDGET) {
+        assert!(matches!(filter.syn(), Table::Kept | Table::Exhausted));
+    }
+    assert_eq!(filter.segment(false, Flags::ACK, 1, 2, 0), Pending::Spent);
+    assert_eq!(filter.syn(), Table::Kept);
+}
+
+#[test]
+fn what_ends_an_attempt_passes_after_any_number_of_copies() {
+    let mut filter = Filter::new();
+    for _ in 0..2 * u32::from(BUDGET) {
+        filter.syn();
+    }
+    filter.syn_ack();
+    assert_eq!(filter.client_ack(), Pending::Yes);
+    assert_eq!(filter.client_ack(), Pending::No);
 }
 
 /// Flows of one bucket.
@@ -348,8 +375,12 @@ impl Bucket for &mut Contested {
         self.0.heads_and_numbers[way]
     }
 
-    fn replace(&mut self, _: usize, _: u64, _: u64, _: u64) -> bool {
+    fn swap_head(&mut self, _: usize, _: u64, _: u64) -> bool {
         false
+    }
+
+    fn set_numbers(&mut self, _: usize, _: u64) {
+        panic!("the entry is another's");
     }
 }
 

@@ -36,7 +36,7 @@ impl LeftOut {
 
 #[cfg(test)]
 mod tests {
-    use handshake_common::event::{Event, kind};
+    use handshake_common::event::{Event, flag, kind};
     use handshake_common::packet::tunnel::Layers;
 
     use super::*;
@@ -96,6 +96,46 @@ mod tests {
                 (Outcome::NoAnswer, EndedBy::Timeout, false),
             ]
         );
+    }
+
+    #[test]
+    fn silence_of_what_may_miss_copies_is_no_failure() {
+        let exhausted = |kind, client, time| {
+            let mut seen = segment(kind, client, time, 0);
+            seen.event.flags = flag::EXHAUSTED;
+            seen
+        };
+        for (sampled_at, uncertain) in [(None, false), (Some(99), false), (Some(101), true)] {
+            let mut tracker = tracker();
+            if let Some(time) = sampled_at {
+                tracker.note_sampled(time * SECOND);
+            }
+            for client in 1..=4 {
+                tracker.observe(&segment(kind::SYN, client, 100 * SECOND, 0));
+            }
+            tracker.observe(&exhausted(kind::SYN, 2, 100 * SECOND));
+            tracker.observe(&exhausted(kind::SYN_ACK, 3, 100 * SECOND));
+            tracker.observe(&exhausted(kind::SYN, 4, 100 * SECOND));
+            tracker.observe(&segment(kind::SYN_ACK, 4, 100 * SECOND, 0));
+            tracker.observe(&segment(kind::ACK, 4, 100 * SECOND, 0));
+            // The first of an attempt can say so, too.
+            tracker.observe(&exhausted(kind::SYN, 5, 100 * SECOND));
+            tracker.expire(200 * SECOND);
+            let mut ended: Vec<_> = tracker.drain().collect();
+            ended.sort_by_key(|attempt| attempt.id);
+            let told = ended.iter().map(|one| (one.outcome, one.uncertain));
+            let silence = |outcome| if uncertain { Outcome::Unfinished } else { outcome };
+            assert_eq!(
+                told.collect::<Vec<_>>(),
+                [
+                    (Outcome::NoAnswer, false),
+                    (silence(Outcome::NoAnswer), uncertain),
+                    (silence(Outcome::HalfOpen), uncertain),
+                    (Outcome::Completed, uncertain),
+                    (silence(Outcome::NoAnswer), uncertain),
+                ]
+            );
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! whatever else comes goes into a [`More`], made when the first of it comes. `segments` has the
 //! rules, `record` what is left when it ends.
 
+use handshake_common::event::{Event, flag};
 use handshake_common::packet::tunnel::Layers;
 use handshake_common::sample::{MAX_SHIFT, Shift};
 
@@ -43,10 +44,20 @@ pub(super) struct Sampled(Shift);
 
 impl Sampled {
     const LATE: u8 = 1 << 7;
+    const EXHAUSTED: u8 = 1 << 6;
+
+    /// What the first event of an attempt says.
+    fn of(event: &Event) -> Self {
+        let mut sampled = Self(event.sample_shift.min(MAX_SHIFT));
+        if event.flags & flag::EXHAUSTED != 0 {
+            sampled.set_exhausted();
+        }
+        sampled
+    }
 
     /// It stands for 2^this attempts.
     pub(super) fn shift(self) -> Shift {
-        self.0 & !Self::LATE
+        self.0 & !(Self::LATE | Self::EXHAUSTED)
     }
 
     /// Its first segments may have been sampled out.
@@ -57,9 +68,18 @@ impl Sampled {
     pub(super) fn set_begun_late(&mut self) {
         self.0 |= Self::LATE;
     }
+
+    /// Its flow has used up its allowance: while flows were sampled, copies may have been left out.
+    pub(super) fn is_exhausted(self) -> bool {
+        self.0 & Self::EXHAUSTED != 0
+    }
+
+    pub(super) fn set_exhausted(&mut self) {
+        self.0 |= Self::EXHAUSTED;
+    }
 }
 
-const _: () = assert!(MAX_SHIFT < Sampled::LATE);
+const _: () = assert!(MAX_SHIFT < Sampled::EXHAUSTED);
 
 /// An attempt that has begun and not ended.
 #[derive(Debug)]
@@ -164,7 +184,7 @@ impl Open {
             vlan_count: seen.event.vlan_count,
             has_syn: false,
             isn_repeat: false,
-            sampled: Sampled(seen.event.sample_shift.min(MAX_SHIFT)),
+            sampled: Sampled::of(&seen.event),
         }
     }
 

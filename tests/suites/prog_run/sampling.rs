@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 
 use handshake_common::abi::Counter;
-use handshake_common::event::EVENT_LEN;
+use handshake_common::event::{EVENT_LEN, flag};
+use handshake_common::filter::ALLOWANCE;
 use handshake_common::packet::ethernet::Link;
 use handshake_common::sample::{MAX_SHIFT, wanted};
 use handshake_tests::frame::{ACK, SYN, Segment};
@@ -45,16 +46,16 @@ fn a_ring_that_fills_raises_the_sampling_by_eighths_and_it_stays_raised() {
     for program in Program::ALL {
         let mut kernel = Kernel::load(program, 0, false);
         // Flows that are pending pass at any rate, so the ring fills to its end.
-        let syn = frame(program, 1, SYN, true);
-        for before in 0..RING_BYTES / RECORD {
-            kernel.fill(&syn);
+        let syns: Vec<_> = (0..16).map(|flow| frame(program, flow, SYN, true)).collect();
+        for (before, syn) in (0..RING_BYTES / RECORD).zip(syns.iter().cycle()) {
+            kernel.fill(syn);
             // One in eight looks.
             let eighths = u64::from(before / 8 * 8 * RECORD * 8 / RING_BYTES);
             assert_eq!(kernel.sample_shift(), wanted(eighths), "{} at {before}", program.name);
         }
         let full = kernel.counters();
         assert_eq!((full[Counter::Syn as usize], full[Counter::EventsLost as usize]), (512, 1));
-        assert_eq!(events(&mut kernel, &syn).len(), 511, "{}", program.name);
+        assert_eq!(events(&mut kernel, &syns[0]).len(), 511, "{}", program.name);
         assert_eq!(kernel.sample_shift(), MAX_SHIFT, "only user space lowers it");
     }
 }
@@ -79,6 +80,35 @@ fn what_was_begun_stays_whole_whatever_is_let_in_later() {
         let counters = kernel.counters();
         assert_eq!(counters[Counter::Ack as usize], u64::from(FLOWS));
         assert_eq!(counters[Counter::SampledOut as usize], 0);
+    }
+}
+
+#[test]
+fn who_repeats_its_syn_stays_in_for_its_allowance_only() {
+    const COPIES: u64 = 400;
+    for program in Program::ALL {
+        let mut kernel = Kernel::load(program, 0, false);
+        let syn = frame(program, 1, SYN, true);
+        let first = kernel.run(&syn).expect("the kernel takes it").events;
+        assert_eq!(first[0].flags, 0);
+        kernel.set_sample_shift(MAX_SHIFT);
+        let (mut made, mut said) = (1, Vec::new());
+        for _ in 0..COPIES {
+            for event in kernel.run(&syn).expect("the kernel takes it").events {
+                made += 1;
+                said.extend((event.flags & flag::EXHAUSTED != 0).then_some(made));
+            }
+        }
+        // The first makes the entry; the last that passes says that it is.
+        assert_eq!(made, 1 + u64::from(ALLOWANCE), "{}", program.name);
+        assert_eq!(said, [made], "{}", program.name);
+        let counters = kernel.counters();
+        assert_eq!(counters[Counter::SampledOut as usize], COPIES + 1 - made);
+        assert_eq!(counters[Counter::Syn as usize], COPIES + 1);
+        // What ends the attempt still passes, and so does every copy once all flows are let in.
+        assert_eq!(events(&mut kernel, &frame(program, 1, ACK, true)).len(), 1);
+        kernel.set_sample_shift(0);
+        assert_eq!(events(&mut kernel, &syn), [0]);
     }
 }
 
