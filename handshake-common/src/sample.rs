@@ -2,14 +2,14 @@
 //!
 //! A ring that fills would lose events at random, a SYN here, its SYN-ACK there, and nearly every
 //! attempt would miss one. So before it is full the programs stop *beginning*: of the flows that are
-//! not pending, only 1 in 2^[`Shift`] makes events, and of these flows all. What is begun is never
-//! cut: a flow that the filter remembers passes whatever the shift is.
+//! not pending, only 1 in 2^[`Shift`] makes events, and of these flows all. What is begun is not
+//! cut: a flow that the filter remembers passes whatever the shift is. Only who repeats one SYN again
+//! and again is sampled like the others ([`crate::filter::ALLOWANCE`]), which its events say.
 //!
 //! Which flows are in the sample is decided by bits of the keyed fingerprint that choose neither the
 //! bucket nor the tag (`filter`), so a sample fills the table evenly, nobody outside can tell who
-//! is in it, and both directions and all hooks agree. (Whoever was let in can stay in, by repeating
-//! its SYN: docs/limitations.md.) The samples are nested: who is in at one shift is
-//! in at every smaller one. A shift that rises therefore never drops a flow that was begun, and one
+//! is in it, and both directions and all hooks agree. The samples are nested: who is in at one shift
+//! is in at every smaller one. A shift that rises therefore never drops a flow that was begun, and one
 //! that falls can only let in flows whose first segments were left out; user space knows when that
 //! happened and calls those uncertain (`tracker`).
 //!

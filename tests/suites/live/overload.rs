@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use handshake_tests::flood;
 use handshake_tests::judge::assert_balanced;
 use handshake_tests::lab::{Family, Lab};
-use handshake_tests::traffic::{self, HTTP, Services};
+use handshake_tests::traffic::{self, HTTP, SILENT, Services};
 use handshake_tests::watcher::{Report, Watcher, binary};
 use handshake_user::output::json;
 use serde_json::Value;
@@ -92,6 +92,38 @@ fn a_ring_that_fills_has_whole_flows_sampled_until_the_flood_is_over() -> Result
     let afterwards = real.iter().rev().take(after.len());
     let plain = |attempt: &&&Value| attempt["outcome"] == "completed" && one_in(attempt) == 1;
     assert_eq!(afterwards.filter(plain).count(), after.len());
+    Ok(())
+}
+
+#[test]
+fn who_repeats_one_syn_has_nobody_else_left_out_for_long() -> Result<()> {
+    const SENDERS: usize = 16;
+    const SYNS: u32 = 200_000;
+    let lab = Lab::direct()?;
+    let _services = Services::start(&lab)?;
+    let arguments = ["-i", "srv0", "--ring-bytes", "65536", "--timeout", "2s"];
+    let watcher = Watcher::start(&lab.server, &arguments)?;
+    assert_eq!(flood::from_a_few(&lab, SENDERS, SYNS)?, SYNS);
+    let clients = traffic::complete(&lab, Family::V6, 20)?;
+    watcher.await_stderr("all new flows are followed again", Duration::from_secs(60))?;
+    let after = traffic::complete(&lab, Family::V6, 20)?;
+    thread::sleep(Duration::from_millis(300));
+    let report = watcher.stop()?;
+
+    let summary = assert_balanced(&report);
+    assert_valid(&report);
+    let made = u64::from(SYNS) + (clients.len() + after.len()) as u64;
+    assert!(number(&summary["packets"]["syn"]) >= made, "{summary}");
+    assert!(number(&summary["events"]["sampled_out"]) > u64::from(SYNS) / 2, "{summary}");
+    // Nobody knows how often they sent their SYNs, so nothing is said for certain of them.
+    let forged = report.attempts.iter().filter(|attempt| attempt["server_port"] == SILENT);
+    let outcomes: Vec<_> = forged.map(|one| (&one["outcome"], &one["uncertain"])).collect();
+    assert!(outcomes.len() >= SENDERS, "{outcomes:?}");
+    let unknown = (&Value::from("unfinished"), &Value::from(true));
+    assert!(outcomes.iter().all(|told| *told == unknown), "{outcomes:?}");
+    let real = report.attempts.iter().filter(|attempt| attempt["server_port"] == HTTP);
+    let whole = real.rev().take(after.len()).filter(|attempt| attempt["outcome"] == "completed");
+    assert_eq!(whole.count(), after.len());
     Ok(())
 }
 
