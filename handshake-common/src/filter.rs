@@ -58,6 +58,10 @@ const BUDGET_SHIFT: u32 = 8;
 const BUDGET_ONE: u64 = 1 << BUDGET_SHIFT;
 const BUDGET_MASK: u64 = 0xff << BUDGET_SHIFT;
 
+/// A coarse time by which the older of two entries is known, in ticks of a millisecond to ten: 16 bits
+/// of them tell ages apart over a minute or more.
+pub type Tick = u16;
+
 /// One cache line of the table.
 pub trait Bucket {
     /// Head and numbers of entry `way` (below [`WAYS`]).
@@ -145,15 +149,9 @@ pub fn bucket_index(fingerprint: u64, mask: u32) -> u32 {
 }
 
 #[inline(always)]
-fn age_of(now_ns: u64) -> u64 {
-    // 2^20 ns is about a millisecond: 16 bits of it tell ages apart over more than a minute.
-    ((now_ns >> 20) & 0xffff) << AGE_SHIFT
-}
-
-#[inline(always)]
-fn fresh(fingerprint: u64, now_ns: u64, flags: u64) -> u64 {
+fn fresh(fingerprint: u64, now: Tick, flags: u64) -> u64 {
     (fingerprint >> TAG_SHIFT << TAG_SHIFT)
-        | age_of(now_ns)
+        | (u64::from(now) << AGE_SHIFT)
         | (u64::from(BUDGET) << BUDGET_SHIFT)
         | flag::OCCUPIED
         | flags
@@ -162,12 +160,12 @@ fn fresh(fingerprint: u64, now_ns: u64, flags: u64) -> u64 {
 /// The head of an entry that another SYN or SYN-ACK was seen of: it is as young as a new one, but has
 /// one segment less to spend.
 #[inline(always)]
-fn again(old: u64, now_ns: u64, flags: u64) -> u64 {
+fn again(old: u64, now: Tick, flags: u64) -> u64 {
     let left = match old & BUDGET_MASK {
         0 => 0,
         budget => budget - BUDGET_ONE,
     };
-    (old >> TAG_SHIFT << TAG_SHIFT) | age_of(now_ns) | left | flag::OCCUPIED | flags
+    (old >> TAG_SHIFT << TAG_SHIFT) | (u64::from(now) << AGE_SHIFT) | left | flag::OCCUPIED | flags
 }
 
 /// Has the entry used up its [`ALLOWANCE`]?
@@ -221,7 +219,7 @@ fn find<B: Bucket>(bucket: &B, fingerprint: u64) -> Option<(usize, u64, u64)> {
 /// instead of the oldest.
 #[inline(always)]
 fn insert<B: Bucket>(bucket: &mut B, head: u64, numbers: u64) -> Table {
-    let now = (head >> AGE_SHIFT) as u16;
+    let now = (head >> AGE_SHIFT) as Tick;
     let mut victim = (0, 0, 0);
     let mut way = 0;
     while way < WAYS {
@@ -229,7 +227,7 @@ fn insert<B: Bucket>(bucket: &mut B, head: u64, numbers: u64) -> Table {
         let rank = if old & flag::OCCUPIED == 0 {
             u32::MAX
         } else {
-            let age = u32::from(now.wrapping_sub((old >> AGE_SHIFT) as u16));
+            let age = u32::from(now.wrapping_sub((old >> AGE_SHIFT) as Tick));
             if is_two_sided(old) { age } else { age | 0x1_0000 }
         };
         if way == 0 || rank > victim.2 {
@@ -282,13 +280,13 @@ pub fn on_syn<B: Bucket>(
     from_lower: bool,
     tcp: &Header,
     payload_len: u32,
-    now_ns: u64,
+    now: Tick,
 ) -> Table {
     let client_next = tcp.seq.wrapping_add(1);
     let fast_open = if payload_len > 0 { flag::FAST_OPEN } else { 0 };
     let begun = flag::SYN | fast_open | direction(from_lower);
     let Some((way, old, old_numbers)) = find(bucket, fingerprint) else {
-        return insert(bucket, fresh(fingerprint, now_ns, begun), numbers(client_next, 0));
+        return insert(bucket, fresh(fingerprint, now, begun), numbers(client_next, 0));
     };
     let (old_client, old_server) = ((old_numbers >> 32) as u32, old_numbers as u32);
     let old_flags = old & 0xff;
@@ -306,7 +304,7 @@ pub fn on_syn<B: Bucket>(
     } else {
         (begun | (old_flags & flag::UNSURE), numbers(client_next, 0))
     };
-    update(bucket, (way, old, old_numbers), again(old, now_ns, flags), kept)
+    update(bucket, (way, old, old_numbers), again(old, now, flags), kept)
 }
 
 /// Remembers a SYN-ACK.
@@ -316,12 +314,12 @@ pub fn on_syn_ack<B: Bucket>(
     fingerprint: u64,
     from_lower: bool,
     tcp: &Header,
-    now_ns: u64,
+    now: Tick,
 ) -> Table {
     let server_next = tcp.seq.wrapping_add(1);
     let Some((way, old, old_numbers)) = find(bucket, fingerprint) else {
         let flags = flag::SYN_ACK | direction(!from_lower);
-        let head = fresh(fingerprint, now_ns, flags);
+        let head = fresh(fingerprint, now, flags);
         return insert(bucket, head, numbers(tcp.ack, server_next));
     };
     let (client_next, old_server) = ((old_numbers >> 32) as u32, old_numbers as u32);
@@ -341,7 +339,7 @@ pub fn on_syn_ack<B: Bucket>(
         // may not know better.
         (old_flags | flag::UNSURE, old_numbers)
     };
-    update(bucket, (way, old, old_numbers), again(old, now_ns, flags), kept)
+    update(bucket, (way, old, old_numbers), again(old, now, flags), kept)
 }
 
 /// Is this flow remembered?

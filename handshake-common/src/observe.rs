@@ -7,7 +7,7 @@
 
 use crate::abi::Counter;
 use crate::event::{Event, flag, kind};
-use crate::filter::{self, Bucket, Class, Pending, Table};
+use crate::filter::{self, Bucket, Class, Pending, Table, Tick};
 use crate::flow::Keys;
 use crate::packet::ethernet::Link;
 use crate::packet::{Frame, IcmpError, Parsed, Segment, parse, tunnel};
@@ -78,17 +78,17 @@ pub trait Sink<F: Frame> {
 
     /// The bucket of a fingerprint; always there, but the kernel's maps cannot promise it.
     fn bucket(&mut self, fingerprint: u64) -> Option<Self::Bucket<'_>>;
-    /// The time of this frame in nanoseconds.
-    fn now_ns(&self) -> u64;
-    /// The sampling in force. Read before the time, so that an event's time is not before that of
-    /// the shift it has.
+    /// The coarse time of this frame.
+    fn tick(&self) -> Tick;
+    /// The sampling in force. An event gets its time later, in [`Sink::emit`], so that this is not
+    /// before that of the shift it has.
     fn sample_shift(&self) -> Shift {
         0
     }
     /// Adds one to a counter.
     fn count(&mut self, counter: Counter);
-    /// Takes an event.
-    fn emit(&mut self, frame: &F, time_ns: u64, what: What<'_>);
+    /// Takes an event, and gives it its time.
+    fn emit(&mut self, frame: &F, what: What<'_>);
 }
 
 /// Looks at one frame. Adds one to exactly one packet class.
@@ -122,14 +122,14 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
     let lower = segment.flow.from_lower();
     let tcp = &segment.tcp;
     let payload = segment.payload_len;
-    let (counter, kind, sample_shift, flags, time) = match class {
+    let (counter, kind, sample_shift, flags) = match class {
         Class::Ignored => return Counter::Ignored,
         Class::Syn | Class::SynAck => {
             let Some(shift) = let_in(fingerprint, sink) else {
                 sink.count(Counter::SampledOut);
                 return if class == Class::Syn { Counter::Syn } else { Counter::SynAck };
             };
-            let now = sink.now_ns();
+            let now = sink.tick();
             let Some(mut bucket) = sink.bucket(fingerprint) else { return Counter::Ignored };
             let (effect, counter, kind) = if class == Class::Syn {
                 let effect = filter::on_syn(&mut bucket, fingerprint, lower, tcp, payload, now);
@@ -142,7 +142,7 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
             if let Some(counter) = Counter::of_table(effect) {
                 sink.count(counter);
             }
-            (counter, kind, shift, exhausted(effect == Table::Exhausted), now)
+            (counter, kind, shift, exhausted(effect == Table::Exhausted))
         }
         Class::Rst | Class::Ack => {
             let Some(mut bucket) = sink.bucket(fingerprint) else { return Counter::Ignored };
@@ -156,10 +156,10 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
                 sink.count(Counter::Spent);
             }
             let kind = if class == Class::Rst { kind::RST } else { kind::ACK };
-            (counter, kind, 0, exhausted(pending == Pending::Exhausted), sink.now_ns())
+            (counter, kind, 0, exhausted(pending == Pending::Exhausted))
         }
     };
-    sink.emit(frame, time, What::Segment { kind, sample_shift, flags, segment });
+    sink.emit(frame, What::Segment { kind, sample_shift, flags, segment });
     counter
 }
 
@@ -195,6 +195,6 @@ fn on_icmp_error<F: Frame, S: Sink<F>>(frame: &F, error: &IcmpError, sink: &mut 
         sink.count(Counter::Spent);
     }
     let flags = exhausted(pending == Pending::Exhausted);
-    sink.emit(frame, sink.now_ns(), What::IcmpError { error, flags });
+    sink.emit(frame, What::IcmpError { error, flags });
     Counter::Icmp
 }

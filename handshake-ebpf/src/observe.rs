@@ -1,12 +1,13 @@
 //! The kernel's side of `handshake_common::observe`: this hook's time, table, counters and ring.
 
 use handshake_common::abi::{Counter, Hook};
+use handshake_common::filter::Tick;
 use handshake_common::observe::{self, Sink, What};
 use handshake_common::packet::ethernet::Link;
 use handshake_common::sample::Shift;
 
 use crate::context::{Context, Packet};
-use crate::emit::{count, emit, now_ns};
+use crate::emit::{count, emit, tick};
 use crate::maps::{self, KernelBucket, keys};
 
 /// Looks at one packet. Adds one to exactly one packet class.
@@ -26,8 +27,8 @@ impl<C: Context> Sink<Packet<C>> for AtHook {
     }
 
     #[inline(always)]
-    fn now_ns(&self) -> u64 {
-        now_ns()
+    fn tick(&self) -> Tick {
+        tick()
     }
 
     #[inline(always)]
@@ -41,7 +42,7 @@ impl<C: Context> Sink<Packet<C>> for AtHook {
     }
 
     #[inline(always)]
-    fn emit(&mut self, packet: &Packet<C>, time_ns: u64, what: What<'_>) {
-        emit(packet, self.0, self.1, time_ns, what);
+    fn emit(&mut self, packet: &Packet<C>, what: What<'_>) {
+        emit(packet, self.0, self.1, what);
     }
 }

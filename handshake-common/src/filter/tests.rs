@@ -11,7 +11,7 @@ const SERVER: u32 = 9_000;
 /// One bucket and a clock.
 struct Filter {
     bucket: MemoryBucket,
-    now_ns: u64,
+    now: Tick,
 }
 
 fn header(flags: u16, seq: u32, ack: u32) -> Header {
@@ -21,13 +21,13 @@ fn header(flags: u16, seq: u32, ack: u32) -> Header {
 
 impl Filter {
     fn new() -> Self {
-        Self { bucket: MemoryBucket::default(), now_ns: 1 << 40 }
+        Self { bucket: MemoryBucket::default(), now: Tick::MAX - 3 }
     }
 
     fn syn_of(&mut self, flow: u64, from_client: bool, seq: u32, payload: u32) -> Table {
-        self.now_ns += 1 << 21;
+        self.now = self.now.wrapping_add(2);
         let tcp = header(Flags::SYN, seq, 0);
-        on_syn(&mut &mut self.bucket, flow, from_client, &tcp, payload, self.now_ns)
+        on_syn(&mut &mut self.bucket, flow, from_client, &tcp, payload, self.now)
     }
 
     fn syn(&mut self) -> Table {
@@ -35,9 +35,9 @@ impl Filter {
     }
 
     fn syn_ack_of(&mut self, flow: u64, seq: u32, ack: u32) -> Table {
-        self.now_ns += 1 << 21;
+        self.now = self.now.wrapping_add(2);
         let tcp = header(Flags::SYN | Flags::ACK, seq, ack);
-        on_syn_ack(&mut &mut self.bucket, flow, false, &tcp, self.now_ns)
+        on_syn_ack(&mut &mut self.bucket, flow, false, &tcp, self.now)
     }
 
     fn syn_ack(&mut self) -> Table {

@@ -8,7 +8,7 @@
 
 use handshake_common::abi::{COUNTERS, Counter, PACKET_CLASSES};
 use handshake_common::event::{Event, kind};
-use handshake_common::filter::MemoryBucket;
+use handshake_common::filter::{MemoryBucket, Tick};
 use handshake_common::flow::Keys;
 use handshake_common::observe::{Sink, What, observe};
 use handshake_common::packet::SliceFrame;
@@ -132,16 +132,17 @@ impl Sink<SliceFrame<'_>> for Step<'_> {
         self.table.bucket(fingerprint)
     }
 
-    fn now_ns(&self) -> u64 {
-        self.time_ns
+    fn tick(&self) -> Tick {
+        // About a millisecond.
+        (self.time_ns >> 20) as Tick
     }
 
     fn count(&mut self, counter: Counter) {
         self.counters[counter as usize] += 1;
     }
 
-    fn emit(&mut self, frame: &SliceFrame<'_>, time_ns: u64, what: What<'_>) {
-        let mut event = Event { time_ns, ..Event::ZERO };
+    fn emit(&mut self, frame: &SliceFrame<'_>, what: What<'_>) {
+        let mut event = Event { time_ns: self.time_ns, ..Event::ZERO };
         what.fill(&mut event, frame);
         self.event = Some(event);
     }

@@ -2,10 +2,10 @@
 
 use handshake_common::abi::{COUNTERS, Counter};
 use handshake_common::event::Event;
-use handshake_common::filter::{Bucket, MemoryBucket, WAYS, bucket_index};
+use handshake_common::filter::{Bucket, MemoryBucket, Tick, WAYS, bucket_index, is_occupied};
 use handshake_common::observe::{Sink, What, observe};
 use handshake_common::packet::ethernet::Link;
-use handshake_common::packet::{SliceFrame, parse};
+use handshake_common::packet::{Parsed, SliceFrame, parse};
 use handshake_common::sample::Shift;
 
 use crate::worlds::{BUCKETS, KEYS};
@@ -17,6 +17,7 @@ pub(crate) struct Host {
     table: Vec<MemoryBucket>,
     counters: [u64; COUNTERS],
     time_ns: u64,
+    tick: Tick,
     sample_shift: Shift,
     events: Vec<Event>,
 }
@@ -27,14 +28,31 @@ impl Host {
             table: vec![MemoryBucket::default(); BUCKETS as usize],
             counters: [0; COUNTERS],
             time_ns: 0,
+            tick: 0,
             sample_shift,
             events: Vec::new(),
         }
     }
 
+    /// The bucket of the flow of a frame, and its entry there.
+    pub(crate) fn place(frame: &[u8], link: Link) -> Option<(u32, impl Fn(u64) -> bool)> {
+        let Parsed::Segment(segment) = parse(&SliceFrame::new(frame, frame.len()), link, &KEYS)
+        else {
+            return None;
+        };
+        let fingerprint = segment.flow.fingerprint();
+        let is_its = move |head: u64| is_occupied(head) && head >> 32 == fingerprint >> 32;
+        Some((bucket_index(fingerprint, BUCKETS - 1), is_its))
+    }
+
     /// Looks at a frame; returns its event, if it makes one.
-    pub(crate) fn observe(&mut self, frame: &[u8], link: Link, time_ns: u64) -> Vec<Event> {
-        self.time_ns = time_ns;
+    pub(crate) fn observe(
+        &mut self,
+        frame: &[u8],
+        link: Link,
+        (time_ns, tick): (u64, Tick),
+    ) -> Vec<Event> {
+        (self.time_ns, self.tick) = (time_ns, tick);
         observe(&SliceFrame::new(frame, frame.len()), link, &KEYS, self);
         std::mem::take(&mut self.events)
     }
@@ -76,8 +94,8 @@ impl Sink<SliceFrame<'_>> for Host {
         self.table.get_mut(bucket_index(fingerprint, BUCKETS - 1) as usize)
     }
 
-    fn now_ns(&self) -> u64 {
-        self.time_ns
+    fn tick(&self) -> Tick {
+        self.tick
     }
 
     fn sample_shift(&self) -> Shift {
@@ -88,8 +106,8 @@ impl Sink<SliceFrame<'_>> for Host {
         self.counters[counter as usize] += 1;
     }
 
-    fn emit(&mut self, frame: &SliceFrame<'_>, time_ns: u64, what: What<'_>) {
-        let mut event = Event { time_ns, ..Event::ZERO };
+    fn emit(&mut self, frame: &SliceFrame<'_>, what: What<'_>) {
+        let mut event = Event { time_ns: self.time_ns, ..Event::ZERO };
         what.fill(&mut event, frame);
         self.events.push(event);
     }

@@ -169,7 +169,11 @@ impl Kernel {
     }
 
     pub(crate) fn table(&self) -> Vec<Words> {
-        (0..BUCKETS).map(|index| self.table.get(&index, 0).expect("a bucket")).collect()
+        (0..BUCKETS).map(|index| self.bucket(index)).collect()
+    }
+
+    pub(crate) fn bucket(&self, index: u32) -> Words {
+        self.table.get(&index, 0).expect("a bucket")
     }
 }
 

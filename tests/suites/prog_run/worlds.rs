@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use handshake_common::abi::{COUNTERS, Counter, Hook, name};
 use handshake_common::event::Event;
+use handshake_common::filter::Tick;
 use handshake_common::flow::Keys;
 use handshake_common::kept::{KEPT_LEN, Kept, mark};
 use handshake_common::packet::ethernet::Link;
@@ -118,10 +119,10 @@ impl Worlds {
             }
             return;
         };
-        // The kernel's clock is read once for the table and the event; without an event neither
-        // looks at it.
-        let time_ns = ran.events.first().map_or(0, |event| event.time_ns);
-        let expected = self.host.observe(host, link, time_ns);
+        let first = ran.events.first();
+        let tick = first.map_or(0, |_| self.tick_of(host, link));
+        let time_ns = first.map_or(0, |event| event.time_ns);
+        let expected = self.host.observe(host, link, (time_ns, tick));
         let expected: Vec<_> =
             expected.into_iter().map(|event| Event { hook: hook as u8, ..event }).collect();
         let seen: Vec<_> = ran.events.iter().map(|event| Event { ifindex: 0, ..*event }).collect();
@@ -147,6 +148,15 @@ impl Worlds {
             )
         });
         self.host.set_counters(counters);
+    }
+
+    /// What the kernel's coarse clock was at a frame that made an event: it is in the entry of its flow,
+    /// if the frame began or renewed that, and else nobody looked at it.
+    fn tick_of(&self, frame: &[u8], link: Link) -> Tick {
+        let Some((bucket, is_its)) = Host::place(frame, link) else { return 0 };
+        let words = self.kernel.bucket(bucket);
+        let its = words.iter().step_by(2).find(|head| is_its(**head));
+        its.map_or(0, |head| (head >> 16) as Tick)
     }
 
     /// What is to be kept of a frame.
