@@ -8,8 +8,18 @@ use aya::maps::{ArrayOfMaps, Map, MapData, RingBuf};
 use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader};
 use handshake_common::abi::{MAX_CPUS, name};
+use handshake_common::sample::fill_shift;
 use handshake_tests::bpf::create_ring;
 use handshake_user::loader::OBJECT;
+
+/// Do the programs sample flows when a ring fills?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// As in the product.
+    Watched,
+    /// What is measured does not change by itself.
+    Unwatched,
+}
 
 /// The loaded object; its maps live as long as it.
 pub(crate) struct Programs {
@@ -20,9 +30,12 @@ pub(crate) struct Programs {
 impl Programs {
     /// Loads the object with this many rings of `bytes`, which the CPUs take in turn: as many as CPUs
     /// is what the product has, with one all CPUs write into the same, without any no event is kept.
-    pub(crate) fn load(rings: usize, bytes: u32) -> Result<Self> {
+    pub(crate) fn load(rings: usize, bytes: u32, fill: Fill) -> Result<Self> {
         let (low, high) = (0x9ae1_6a3b_2f90_404f_u64, 0xc2b2_ae3d_27d4_eb4f_u64);
+        // No ring is ever an eighth full if its bytes are shifted right by 63.
+        let shift = if fill == Fill::Watched { fill_shift(bytes) } else { 63 };
         let mut ebpf = EbpfLoader::new()
+            .override_global(name::FILL_SHIFT, &shift, true)
             .override_global(name::KEY_LOW, &low, true)
             .override_global(name::KEY_HIGH, &high, true)
             .load(OBJECT)
