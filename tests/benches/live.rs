@@ -1,21 +1,23 @@
 //! `cargo xtask bench live`: what being watched costs, on a veth pair between namespaces of our own.
 //!
-//! Every round runs every monitor once, in changing order, and is compared with the same round's run
-//! without any. Connections: two clients connect, wait until the server has accepted and closed, and
+//! Every round runs every monitor once, in changing order, and is compared with the same round's first
+//! run without any; the second one shows what the comparison is worth. Connections: two clients connect, wait until the server has accepted and closed, and
 //! close. Flood: SYNs from 50,000 ports to a port whose packets the firewall drops; here the program
-//! must count every SYN that was sent, and deliver or count as lost every event.
+//! must count every SYN that was sent, and deliver or count as lost every event. In place: the kernel's
+//! own measure of each run of each program, which does not depend on who else wants the CPUs.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use handshake_tests::bpf::run::load_empty;
+use handshake_tests::bpf::run::{Runs as ProgramRuns, load_empty, measure_runs};
 use handshake_tests::bpf::{Hook, attach_to};
 use handshake_tests::figures::{Quartiles, tell};
 use handshake_tests::lab::{Family, Lab};
@@ -24,17 +26,19 @@ use handshake_tests::socket::{abort_on_close, stop_listening};
 use handshake_tests::traffic::{SILENT, flood};
 use handshake_tests::watcher::binary;
 
-const ROUNDS: usize = 9;
-const RUN: Duration = Duration::from_millis(600);
+const ROUNDS: usize = 21;
+const RUN: Duration = Duration::from_millis(400);
 const CLIENTS: usize = 2;
 const PORT: u16 = 8080;
-const FLOOD_ROUNDS: usize = 5;
+const PLACE_ROUNDS: usize = 7;
+const FLOOD_ROUNDS: usize = 7;
 const SYNS: u32 = 100_000;
 
 /// Who watches the server's device.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Watch {
     Nobody,
+    NobodyAgain,
     EmptyXdp,
     HandshakeTc,
     HandshakeXdp,
@@ -42,12 +46,19 @@ enum Watch {
 }
 
 impl Watch {
-    const ALL: [Self; 5] =
-        [Self::Nobody, Self::EmptyXdp, Self::HandshakeTc, Self::HandshakeXdp, Self::Tcpdump];
+    const ALL: [Self; 6] = [
+        Self::Nobody,
+        Self::NobodyAgain,
+        Self::EmptyXdp,
+        Self::HandshakeTc,
+        Self::HandshakeXdp,
+        Self::Tcpdump,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Nobody => "nobody",
+            Self::NobodyAgain => "nobody again",
             Self::EmptyXdp => "empty XDP program",
             Self::HandshakeTc => "handshake by TC",
             Self::HandshakeXdp => "handshake by XDP",
@@ -88,7 +99,7 @@ fn rounds(
     for round in 0..count {
         for turn in 0..Watch::ALL.len() {
             let index = (turn + round) % Watch::ALL.len();
-            let monitor = Monitor::start(lab, Watch::ALL[index])?;
+            let monitor = Monitor::start(lab, Watch::ALL[index], &[])?;
             let before = monitor.cpu_ns();
             let (done, seconds) = work()?;
             // What is still in the rings is part of the work.
@@ -134,10 +145,48 @@ fn connections(lab: &Lab) -> Result<()> {
         Ok(summary.lost as f64)
     };
     let runs = rounds(lab, ROUNDS, || connect(lab, to), check);
+    let placed = in_place(lab, to);
     stop_listening(&listener);
     drop(server.join());
     report("connections", &runs?);
+    for (program, times) in &placed? {
+        tell("live", &format!("in place, {program}"), "ns a run", times, &[]);
+    }
     Ok(())
+}
+
+/// What a run of each program takes while connections come and go, with the cost of measuring.
+fn in_place(lab: &Lab, to: SocketAddr) -> Result<BTreeMap<String, Vec<f64>>> {
+    let _statistics = measure_runs()?;
+    let mut times = BTreeMap::<_, Vec<f64>>::new();
+    for _ in 0..PLACE_ROUNDS {
+        for hook in [Hook::Xdp, Hook::TcIngress, Hook::TcEgress] {
+            let program = load_empty(hook)?;
+            let _link = attach_to(&lab.server, "srv0", hook, &program)?;
+            let before = ProgramRuns::of(program.as_fd())?;
+            connect(lab, to)?;
+            let mean = ProgramRuns::of(program.as_fd())?.mean_ns_since(&before);
+            times.entry(format!("empty at {hook:?}")).or_default().push(mean);
+        }
+        for watch in [Watch::HandshakeTc, Watch::HandshakeXdp] {
+            let monitor = Monitor::start(lab, watch, &["--self-cost"])?;
+            connect(lab, to)?;
+            let words = monitor.stop()?;
+            let programs: Vec<_> = words.lines().filter_map(ran).collect();
+            ensure!(programs.len() == 2, "two programs each: {words}");
+            for (program, mean) in programs {
+                times.entry(format!("{}, {program}", watch.name())).or_default().push(mean);
+            }
+        }
+    }
+    Ok(times)
+}
+
+/// The program and the nanoseconds of "self: PROGRAM ran COUNT times, NANOSECONDS ns each".
+fn ran(line: &str) -> Option<(&str, f64)> {
+    let (program, rest) = line.strip_prefix("self: ")?.split_once(" ran ")?;
+    let (_, each) = rest.split_once(" times, ")?;
+    Some((program, each.strip_suffix(" ns each")?.parse().ok()?))
 }
 
 /// Connects again and again for a while.
@@ -221,10 +270,14 @@ enum Monitor {
 }
 
 impl Monitor {
-    fn start(lab: &Lab, watch: Watch) -> Result<Self> {
-        let handshake = |hook| ["watch", "-i", "srv0", "--format", "none", "--hook", hook];
+    /// Starts one; `more` are arguments for handshake.
+    fn start(lab: &Lab, watch: Watch, more: &[&'static str]) -> Result<Self> {
+        let handshake = |hook| {
+            let arguments = ["watch", "-i", "srv0", "--format", "none", "--hook", hook];
+            [&arguments[..], more].concat()
+        };
         match watch {
-            Watch::Nobody => Ok(Self::Nothing),
+            Watch::Nobody | Watch::NobodyAgain => Ok(Self::Nothing),
             Watch::EmptyXdp => {
                 let program = load_empty(Hook::Xdp)?;
                 let link = attach_to(&lab.server, "srv0", Hook::Xdp, &program)?;
