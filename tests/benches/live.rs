@@ -317,7 +317,21 @@ impl Monitor {
         if let Self::Process { words, .. } = &mut monitor {
             *words = Some(reader);
         }
+        monitor.settle();
         Ok(monitor)
+    }
+
+    /// Waits until it has nothing to do: handshake attaches before it loads what it may need later.
+    fn settle(&self) {
+        let mut before = f64::NAN;
+        for _ in 0..100 {
+            let now = self.cpu_ns();
+            if now - before < 1e6 {
+                return;
+            }
+            before = now;
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// CPU time of all its threads until now, user and system.
