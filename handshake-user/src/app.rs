@@ -17,7 +17,7 @@ mod view;
 
 pub use once::{cleanup, doctor, verify};
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use anyhow::{Context, Result};
 use handshake_common::abi::Hook;
 use tokio::time::{Instant, sleep_until};
 
+use crate::attempt::Nanos;
 use crate::books::Books;
 use crate::cli::{HookArg, WatchArgs};
 use crate::clock::Clock;
@@ -106,6 +107,12 @@ struct Watching<'a> {
     changes: interfaces::Watch,
     /// Indices that were attached again once after somebody detached us.
     fought: HashSet<u32>,
+    /// Interfaces that are watched and let no packet through, and why.
+    links_down: HashMap<u32, &'static str>,
+    /// When attachments were last checked, since 1970.
+    checked: Nanos,
+    /// When losses were last told, since 1970.
+    told: Nanos,
     signals: Signals,
     service: Service,
     /// Capabilities have not been given up yet.
@@ -165,15 +172,16 @@ impl<'a> Watching<'a> {
         if let Some(exporter) = &exporter {
             say(format_args!("metrics at http://{}/metrics", exporter.address()));
         }
-        view.start(&loader, filter, places.now())?;
-        tell_degraded(&mut view, &loader, &chosen, args.hook);
+        let now = places.now();
+        view.start(&loader, filter, now)?;
+        tell_degraded(&mut view, &loader, &chosen, args.hook, now);
         if view.has_screen() && recorder.is_none() {
             engine.keep_evidence(Evidence::new(Limits {
                 bytes: EVIDENCE_BYTES,
                 ..Limits::default()
             }));
         }
-        Ok(Self {
+        let mut watching = Self {
             args,
             sources,
             terminal: Terminal::now(),
@@ -189,6 +197,9 @@ impl<'a> Watching<'a> {
             targets,
             changes,
             fought: HashSet::new(),
+            links_down: HashMap::new(),
+            checked: now,
+            told: now,
             signals,
             service: Service::new(),
             privileged: true,
@@ -198,7 +209,9 @@ impl<'a> Watching<'a> {
             hidden: 0,
             is_asked_to_stop: false,
             stepped: Instant::now(),
-        })
+        };
+        chosen.iter().for_each(|interface| watching.follow_link(interface));
+        Ok(watching)
     }
 
     /// Runs until a signal, `--duration`, `--count`, or nobody reads.
@@ -319,11 +332,12 @@ impl<'a> Watching<'a> {
             return Ok(());
         }
         let now = self.places.now();
+        let from = std::mem::replace(&mut self.told, now);
         let (change, count) = self.engine.sampling();
         self.view.sampling(change, count, now)?;
-        self.view.losses(&self.engine.losses(), now)?;
+        self.view.losses(&self.engine.losses(), from, now)?;
         if let Some(recorder) = &mut self.recorder {
-            recording::tell(recorder, &mut self.view, now)?;
+            recording::tell(recorder, &mut self.view, from, now)?;
         }
         Ok(())
     }
@@ -413,13 +427,19 @@ pub fn color() -> bool {
 }
 
 /// Says on the screen which interfaces are not watched as was asked.
-fn tell_degraded(view: &mut View, loader: &Loader, chosen: &[Interface], hook: HookArg) {
+fn tell_degraded(
+    view: &mut View,
+    loader: &Loader,
+    chosen: &[Interface],
+    hook: HookArg,
+    now: Nanos,
+) {
     for interface in chosen {
         let attached = loader.attachments().find(|one| one.index == interface.index);
         match attached {
-            None => view.degraded(&interface.name, "not watched: it could not be attached to"),
+            None => view.degraded(&interface.name, "not watched: it could not be attached to", now),
             Some(one) if hook == HookArg::Xdp && one.ingress.hook != Hook::Xdp => {
-                view.degraded(&interface.name, &one.reason);
+                view.degraded(&interface.name, &one.reason, now);
             }
             Some(_) => {}
         }

@@ -337,6 +337,48 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// An attempt of which nothing else is known: number and times 0, ended by a time-out.
+    #[must_use]
+    pub fn blank(key: Key, outcome: Outcome) -> Self {
+        Self {
+            id: 0,
+            key,
+            source: 0,
+            outcome,
+            ended_by: EndedBy::Timeout,
+            t_first: 0,
+            t_syn: None,
+            t_syn_last: None,
+            t_synack: None,
+            t_synack_last: None,
+            t_ack: None,
+            t_end: None,
+            rtt_server: None,
+            rtt_client: None,
+            syn_retrans: 0,
+            synack_retrans: 0,
+            synack_isns: 0,
+            bad_synack: 0,
+            bad_rst: 0,
+            client_isn: 0,
+            server_isn: None,
+            syn: None,
+            synack: None,
+            ack_len: None,
+            ack_exact: None,
+            rst_from: None,
+            icmp: None,
+            simultaneous: false,
+            isn_repeat: false,
+            uncertain: false,
+            sample_shift: 0,
+            vlan: [0; 2],
+            vlan_count: 0,
+            layers: None,
+            frames: Frames::default(),
+        }
+    }
+
     /// First SYN to first copy of the SYN-ACK taken: the server's part of what the user felt.
     #[must_use]
     pub fn latency_server(&self) -> Option<Nanos> {

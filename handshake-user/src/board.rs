@@ -5,6 +5,7 @@
 //! and with a [`Glance`] at the engine every second; bounded in everything. No clock, no I/O. Times
 //! are nanoseconds since 1970.
 
+mod blind;
 mod degraded;
 mod flood;
 mod history;
@@ -27,17 +28,22 @@ use crate::outcome::Outcome;
 use crate::snapshot::{AttemptView, Latencies, Place, Role};
 use standing::{Open, Trails};
 
-pub use degraded::{Degraded, MOST_DEGRADED};
+pub use blind::{Blind, Spell};
+pub use degraded::{Degraded, MOST_DEGRADED, Trouble};
 pub use flood::Flood;
 pub use history::{History, Rates, Totals};
 pub use latency::{Bucket, Spread};
-pub use rows::{Row, Rows, blank};
+pub use rows::{Row, Rows};
 pub use standing::{Failing, Standing, Who};
 
 /// Recent failed attempts kept, unless the caller wants another number.
 pub const DEFAULT_ROWS: usize = 10_000;
 /// Messages kept.
 const MOST_WORDS: usize = 200;
+/// Losses with a shorter pause between them are one spell.
+const SAME_SPELL: Nanos = 10_000_000_000;
+/// After a loss it is for so long not known that it is over: they are told once a second.
+const STILL: Nanos = 3_000_000_000;
 /// Open attempts that wait for longer than they should, kept at once.
 const MOST_WAITING: usize = 1_000;
 
@@ -94,10 +100,29 @@ pub struct Watched {
 pub struct Lost {
     /// How many since the start.
     pub count: u64,
-    /// When it was first noticed.
-    pub first: Nanos,
-    /// When it was last noticed.
-    pub last: Nanos,
+    /// In how many spells: between two, nothing was lost for ten seconds.
+    pub times: u64,
+    /// Since when in the last spell, at the earliest.
+    pub from: Nanos,
+    /// Until when in it.
+    pub until: Nanos,
+}
+
+impl Lost {
+    /// More was lost between `from` and `until`.
+    fn add(&mut self, count: u64, from: Nanos, until: Nanos) {
+        if self.times == 0 || from.saturating_sub(self.until) > SAME_SPELL {
+            (self.from, self.times) = (from, self.times + 1);
+        }
+        self.count += count;
+        self.until = until;
+    }
+
+    /// Is something lost now, as far as one can tell?
+    #[must_use]
+    pub fn is_going_on(&self, now: Nanos) -> bool {
+        now.saturating_sub(self.until) < STILL
+    }
 }
 
 /// Attempts of an interface and role, as shown.
@@ -131,6 +156,8 @@ pub struct Said {
 pub struct Alarms {
     /// Lost events by reason.
     pub lost: BTreeMap<&'static str, Lost>,
+    /// When nothing could be seen at an interface.
+    pub blind: Blind,
     /// Interfaces that are not watched as they should be, and why.
     pub degraded: Degraded,
     /// If flows were ever left out.
@@ -151,8 +178,10 @@ impl Alarms {
 pub struct Board {
     /// Recent failed attempts.
     pub rows: Rows,
-    /// Open attempts that have waited for too long or had to be repeated, oldest first.
+    /// Open attempts that have waited for too long or had to be repeated: the oldest, in order.
     pub waiting: Vec<Arc<Row>>,
+    /// How many there are, listed or not.
+    pub all_waiting: u64,
     /// By the second.
     pub history: History,
     /// How each service stands.
@@ -197,6 +226,7 @@ impl Board {
         Self {
             rows: Rows::new(most_rows),
             waiting: Vec::new(),
+            all_waiting: 0,
             history: History::default(),
             services: Vec::new(),
             peers: Vec::new(),
@@ -227,6 +257,7 @@ impl Board {
         {
             // Until the next look it would stand among both.
             self.waiting.remove(at);
+            self.all_waiting -= 1;
         }
         if view.attempt.outcome.is_failure() {
             self.rows.push(view, segments);
@@ -241,24 +272,26 @@ impl Board {
     }
 
     /// Something is watched from now on, as it should be.
-    pub fn watch(&mut self, watched: Watched) {
-        self.alarms.degraded.remove(&watched.name);
+    pub fn watch(&mut self, watched: Watched, now: Nanos) {
+        self.alarms.degraded.remove(&watched.name, now);
+        self.alarms.blind.end(&watched.name, now);
         self.watched.retain(|one| one.name != watched.name);
         self.watched.push(watched);
     }
 
     /// An interface is gone: it is no longer watched. Says nothing of one that was never to be.
-    pub fn gone(&mut self, name: &str, reason: &str) {
+    pub fn gone(&mut self, name: &str, reason: &str, now: Nanos) {
         let before = self.watched.len();
         self.watched.retain(|one| one.name != name);
-        if self.watched.len() < before || self.alarms.degraded.get(name).is_some() {
-            self.alarms.degraded.insert_gone(name.to_owned(), reason.to_owned());
+        if self.watched.len() < before || self.alarms.degraded.of(name).next().is_some() {
+            self.alarms.degraded.insert_gone(name, reason, now);
         }
     }
 
     /// An interface has another name.
     pub fn renamed(&mut self, from: &str, to: &str) {
         self.alarms.degraded.rename(from, to);
+        self.alarms.blind.rename(from, to);
         if let Some(mut watched) = self.watched.iter().find(|one| one.name == from).cloned() {
             to.clone_into(&mut watched.name);
             self.watched.retain(|one| one.name != from && one.name != to);
@@ -266,12 +299,10 @@ impl Board {
         }
     }
 
-    /// Something was lost, or we were blind for a while (`count` 0).
-    pub fn lose(&mut self, reason: &'static str, count: u64, now: Nanos) {
-        let lost =
-            self.alarms.lost.entry(reason).or_insert(Lost { count: 0, first: now, last: now });
-        lost.count += count;
-        lost.last = now;
+    /// Something was lost, since `from` at the earliest.
+    pub fn lose(&mut self, reason: &'static str, count: u64, from: Nanos, now: Nanos) {
+        let none = Lost { count: 0, times: 0, from, until: now };
+        self.alarms.lost.entry(reason).or_insert(none).add(count, from, now);
     }
 
     /// Something was said.
@@ -330,6 +361,7 @@ impl Board {
                 waiting.push(view);
             }
         }
+        self.all_waiting = waiting.len() as u64;
         if waiting.len() > MOST_WAITING {
             waiting.select_nth_unstable_by_key(MOST_WAITING, |view| (view.began, view.id));
             waiting.truncate(MOST_WAITING);
@@ -380,30 +412,47 @@ mod tests {
     #[test]
     fn interfaces_that_come_and_go_leave_nothing_that_grows() {
         let mut board = Board::new(0, 1);
-        board.watch(watched("eth0"));
+        board.watch(watched("eth0"), 0);
         for n in 0..1_000 {
             let name = format!("veth{n}");
-            board.watch(watched(&name));
-            board.gone(&name, "gone");
-            board.gone(&format!("never{n}"), "gone");
+            board.watch(watched(&name), n);
+            board.alarms.blind.begin(&name, "interface-gone", n);
+            board.gone(&name, "gone", n);
+            board.gone(&format!("never{n}"), "gone", n);
         }
         assert_eq!(names(&board), ["eth0"]);
         let degraded = &board.alarms.degraded;
         assert_eq!(degraded.iter().count(), MOST_DEGRADED);
         assert_eq!(degraded.more(), 1_000 - MOST_DEGRADED as u64);
-        board.watch(watched("veth999"));
-        assert_eq!(board.alarms.degraded.get("veth999"), None);
+        board.watch(watched("veth999"), 1_001);
+        assert_eq!(board.alarms.degraded.of("veth999").count(), 0);
+        let seen_again = board.alarms.blind.over().next_back();
+        assert_eq!(seen_again.map(|one| (one.from, one.until)), Some((999, Some(1_001))));
     }
 
     #[test]
     fn a_renamed_interface_is_watched_and_degraded_under_its_new_name() {
         let mut board = Board::new(0, 1);
-        board.watch(watched("eth0"));
-        board.alarms.degraded.insert("eth0".to_owned(), "generic".to_owned());
+        board.watch(watched("eth0"), 0);
+        board.alarms.degraded.insert("eth0", "generic", 0);
         board.renamed("eth0", "wan0");
         board.renamed("other", "wan0");
         assert_eq!(names(&board), ["wan0"]);
-        assert_eq!(board.alarms.degraded.iter().collect::<Vec<_>>(), [("wan0", "generic")]);
+        let told = board.alarms.degraded.iter().map(|one| (&*one.name, &*one.reason));
+        assert_eq!(told.collect::<Vec<_>>(), [("wan0", "generic")]);
+    }
+
+    #[test]
+    fn losses_are_told_by_spell() {
+        const SECOND: Nanos = 1_000_000_000;
+        let mut board = Board::new(0, 1);
+        for second in [1, 2, 3, 60, 61] {
+            board.lose("ring-full", 10, (second - 1) * SECOND, second * SECOND);
+        }
+        let lost = board.alarms.lost["ring-full"];
+        let (from, until) = (59 * SECOND, 61 * SECOND);
+        assert_eq!(lost, Lost { count: 50, times: 2, from, until });
+        assert!(lost.is_going_on(62 * SECOND) && !lost.is_going_on(70 * SECOND));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
+use ahash::AHashSet;
 use handshake_common::abi::{Counter, Hook};
 use handshake_common::packet::tunnel::Layers;
 
@@ -343,6 +344,11 @@ impl Engine {
     /// Every attempt open now, in no order.
     pub fn open_attempts(&self) -> impl Iterator<Item = OpenView> {
         self.tracker.open_attempts()
+    }
+
+    /// What the records of these open attempts would be if watching ended now.
+    pub fn unfinished(&self, ids: &AHashSet<u64>) -> impl Iterator<Item = Attempt> {
+        self.tracker.unfinished(ids)
     }
 
     /// Latencies so far.

@@ -126,6 +126,8 @@ pub struct Interface {
     pub mtu: u32,
     /// Administratively up.
     pub up: bool,
+    /// It has a carrier (`LOWER_UP`).
+    pub carrier: bool,
     /// Index of the bridge, bond or VRF it belongs to.
     pub master: Option<u32>,
     /// Program in the XDP slot.
@@ -158,6 +160,7 @@ impl Interface {
             driver: device.driver,
             mtu: find(libc::IFLA_MTU).and_then(|mtu| u32_at(mtu, 0)).unwrap_or_default(),
             up: flags & libc::IFF_UP as u32 != 0,
+            carrier: flags & libc::IFF_LOWER_UP as u32 != 0,
             master: find(libc::IFLA_MASTER).and_then(|master| u32_at(master, 0)),
             xdp: find(libc::IFLA_XDP).and_then(XdpSlot::decode),
             name,

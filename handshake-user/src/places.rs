@@ -1,22 +1,26 @@
 //! Names for what the engine knows by number: interfaces, the host's part in an attempt, the time
 //! of day. Every output of `watch` shows an attempt through [`Places::view`], so that all of them
-//! say the same.
+//! say the same, and the same at any time: the host's part is that of when the attempt began.
+
+mod held;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use handshake_common::abi::Hook;
 
 use crate::attempt::{Attempt, Key, Nanos, SourceId};
 use crate::clock::Clock;
 use crate::engine::Sources;
-use crate::interfaces::{Addresses, addresses};
+use crate::interfaces::addresses;
 use crate::snapshot::{AttemptView, Place, Role};
+use held::Held;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Places {
     clock: Clock,
-    addresses: Addresses,
+    addresses: Held,
     names: HashMap<u32, String>,
 }
 
@@ -32,7 +36,7 @@ impl Places {
     pub fn new() -> Self {
         Self {
             clock: Clock::new(),
-            addresses: addresses().unwrap_or_default(),
+            addresses: Held::new(addresses().unwrap_or_default().iter()),
             names: HashMap::new(),
         }
     }
@@ -45,7 +49,8 @@ impl Places {
     /// Reads the host's addresses again.
     pub fn refresh_addresses(&mut self) {
         if let Ok(addresses) = addresses() {
-            self.addresses = addresses;
+            let now = Nanos::try_from(Clock::now()).unwrap_or(Nanos::MAX);
+            self.addresses.update(addresses.iter(), now);
         }
     }
 
@@ -72,29 +77,35 @@ impl Places {
         self.names.get(&index).map_or("?", String::as_str)
     }
 
-    /// Where a source is, and the host's part in attempts of `key`.
+    /// Where a source is: interface and hook.
     #[must_use]
-    pub fn place(&self, key: &Key, source: SourceId, sources: &Sources) -> Place<'_> {
+    pub fn seen_at(&self, source: SourceId, sources: &Sources) -> (&str, &'static str) {
         let (index, hook) = sources.of(source).unwrap_or((0, 0));
-        Place {
-            interface: self.interface(index),
-            hook: Hook::from_index(hook).map_or("?", Hook::name),
-            role: self.role(key),
-        }
+        (self.interface(index), Hook::from_index(hook).map_or("?", Hook::name))
+    }
+
+    /// Where an attempt was first seen, and the host's part in it; it began at `began` (boot time).
+    #[must_use]
+    pub fn place(&self, key: &Key, began: Nanos, source: SourceId, sources: &Sources) -> Place<'_> {
+        let (interface, hook) = self.seen_at(source, sources);
+        Place { interface, hook, role: self.role(key, began) }
     }
 
     /// An ended attempt as outputs get it.
     #[must_use]
     pub fn view<'a>(&'a self, attempt: &'a Attempt, sources: &Sources) -> AttemptView<'a> {
-        let place = Some(self.place(&attempt.key, attempt.source, sources));
-        AttemptView { attempt, place, to_wall: self.to_wall() }
+        let place = self.place(&attempt.key, attempt.t_first, attempt.source, sources);
+        AttemptView { attempt, place: Some(place), to_wall: self.to_wall() }
     }
 
-    /// The host's part, by its own addresses.
-    fn role(&self, key: &Key) -> Role {
-        if self.addresses.contains(key.client_addr().ip()) {
+    /// The host's part, by its own addresses of that time.
+    fn role(&self, key: &Key, began: Nanos) -> Role {
+        let is_ours = |address: IpAddr| {
+            address.to_canonical().is_loopback() || self.addresses.had(address, began)
+        };
+        if is_ours(key.client_addr().ip()) {
             Role::Client
-        } else if self.addresses.contains(key.server_addr().ip()) {
+        } else if is_ours(key.server_addr().ip()) {
             Role::Server
         } else {
             Role::Forwarded

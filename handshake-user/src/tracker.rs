@@ -21,6 +21,7 @@ mod table;
 
 use std::collections::HashMap;
 
+use ahash::AHashSet;
 use handshake_common::event::{flag, kind};
 use handshake_common::sample::Shift;
 
@@ -152,6 +153,13 @@ impl Tracker {
     /// Every attempt open now, in no order.
     pub fn open_attempts(&self) -> impl Iterator<Item = OpenView> {
         self.table.iter().map(|(_, open)| open.view())
+    }
+
+    /// What the records of these open attempts would be if the input ended now.
+    pub fn unfinished(&self, ids: &AHashSet<u64>) -> impl Iterator<Item = Attempt> {
+        let end = End::new(Outcome::Unfinished, EndedBy::Eof, None);
+        let asked = self.table.iter().filter(|(_, open)| ids.contains(&open.id));
+        asked.map(move |(_, open)| open.clone().end(end, self.is_uncertain(open)))
     }
 
     /// Ended attempts remembered now.

@@ -3,22 +3,40 @@
 use anyhow::Result;
 
 use super::{Watching, view};
+use crate::attempt::Nanos;
 use crate::exit::Failure;
 use crate::interfaces::{self, Change, Interface};
 use crate::loader::State;
 use crate::stderr::say;
 
+/// What is said of an interface that is switched off.
+const DOWN: &str = "down";
+
+/// Why no packet passes an interface that is there.
+fn link_trouble(interface: &Interface) -> Option<&'static str> {
+    match (interface.up, interface.carrier) {
+        (false, _) => Some(DOWN),
+        (true, false) => Some("no carrier"),
+        (true, true) => None,
+    }
+}
+
 impl Watching<'_> {
     pub(super) fn on_change(&mut self, change: Change) -> Result<()> {
         match change {
-            Change::LinkUp(interface) => self.take_up(&interface)?,
+            Change::LinkUp(interface) => {
+                self.take_up(&interface)?;
+                self.follow_link(&interface);
+            }
+            Change::LinkDown(interface) | Change::Carrier(interface) => {
+                self.follow_link(&interface);
+            }
             Change::LinkGone { index, name } => {
+                let now = self.places.now();
                 if self.loader.detach(index) {
-                    self.engine.note_gap_at(index);
-                    self.view.gap("interface-gone", self.places.now())?;
-                    say(format_args!("{name} is gone; it is taken up again when it comes back"));
+                    self.lose_sight(index, &name, now)?;
                 }
-                self.view.gone(&name);
+                self.view.gone(&name, now);
             }
             Change::Renamed { from, interface } => {
                 self.view.renamed(&from, &interface.name);
@@ -35,14 +53,40 @@ impl Watching<'_> {
                     self.take_up(&interface)?;
                 }
             }
-            Change::LinkDown(interface) => {
-                if self.is_watched(interface.index) {
-                    say(format_args!("{} is down", interface.name));
-                }
-            }
             Change::AddressesChanged | Change::Overrun => self.places.refresh_addresses(),
         }
         Ok(())
+    }
+
+    /// An interface we watched is gone, at the earliest since `from`.
+    fn lose_sight(&mut self, index: u32, name: &str, from: Nanos) -> Result<()> {
+        self.links_down.remove(&index);
+        self.engine.note_gap_at(index);
+        self.view.gap(name, "interface-gone", from, self.places.now())?;
+        say(format_args!("{name} is gone; it is taken up again when it comes back"));
+        Ok(())
+    }
+
+    /// Says if an interface we watch lets no packet through, and when it does again.
+    pub(super) fn follow_link(&mut self, interface: &Interface) {
+        let Interface { index, name, .. } = interface;
+        if !self.is_watched(*index) {
+            return;
+        }
+        let trouble = link_trouble(interface);
+        let before = match trouble {
+            Some(trouble) => self.links_down.insert(*index, trouble),
+            None => self.links_down.remove(index),
+        };
+        if before == trouble {
+            return;
+        }
+        self.view.link(name, trouble, self.places.now());
+        match trouble {
+            Some(DOWN) => say(format_args!("{name} is down")),
+            Some(trouble) => say(format_args!("{name} has {trouble}")),
+            None => say(format_args!("{name} is up again")),
+        }
     }
 
     fn is_watched(&self, index: u32) -> bool {
@@ -60,10 +104,10 @@ impl Watching<'_> {
                 self.engine.note_gap_at(interface.index);
                 say(view::sentence(&attachment));
                 self.places.name(attachment.index, &attachment.name);
-                self.view.attached(&attachment);
+                self.view.attached(&attachment, self.places.now());
             }
             Err(error) => {
-                self.view.degraded(&interface.name, &error.to_string());
+                self.view.degraded(&interface.name, &error.to_string(), self.places.now());
                 say(format_args!("handshake: {error}"));
             }
         }
@@ -72,6 +116,7 @@ impl Watching<'_> {
 
     /// Has somebody detached us? Attaches again once, then only says so.
     pub(super) fn check(&mut self) -> Result<()> {
+        let last_seen = std::mem::replace(&mut self.checked, self.places.now());
         self.places.refresh_clock();
         self.loader.say_logs();
         for health in self.loader.health() {
@@ -81,18 +126,14 @@ impl Watching<'_> {
             self.loader.detach(health.index);
             let all = interfaces::list().map_err(Failure::from)?;
             let Some(interface) = all.iter().find(|one| one.index == health.index) else {
-                self.engine.note_gap_at(health.index);
-                self.view.gap("interface-gone", self.places.now())?;
-                self.view.gone(&health.name);
-                say(format_args!(
-                    "{} is gone; it is taken up again when it comes back",
-                    health.name
-                ));
+                self.lose_sight(health.index, &health.name, last_seen)?;
+                self.view.gone(&health.name, self.places.now());
                 continue;
             };
+            let now = self.places.now();
             self.engine.note_gap();
-            self.view.gap("detached", self.places.now())?;
-            self.view.degraded(&health.name, "somebody detached handshake");
+            self.view.gap(&health.name, "detached", last_seen, now)?;
+            self.view.degraded(&health.name, "somebody detached handshake", now);
             say(format_args!("somebody detached handshake from {}", health.name));
             if self.fought.insert(health.index) {
                 self.take_up(interface)?;

@@ -110,7 +110,7 @@ impl Exporter {
             scrape.health.since_step = stepped.elapsed();
             let now = Nanos::try_from(Clock::now()).unwrap_or(Nanos::MAX);
             let open = engine.tracker().open_attempts().map(|open| {
-                let place = places.place(&open.key, open.source, engine.sources());
+                let place = places.place(&open.key, open.began, open.source, engine.sources());
                 OpenAttempt {
                     interface: place.interface,
                     role: place.role,

@@ -49,15 +49,20 @@ pub(super) fn link(attachment: &Attachment) -> LinkId {
     (attachment.index, attachment.link == LinkKind::Ip)
 }
 
-/// Writes what has been collected, and tells what was not recorded since the last call.
-pub(super) fn tell(recorder: &mut Recorder, view: &mut View, now: Nanos) -> io::Result<()> {
+/// Writes what has been collected, and tells what was not recorded since the last call, at `from`.
+pub(super) fn tell(
+    recorder: &mut Recorder,
+    view: &mut View,
+    from: Nanos,
+    now: Nanos,
+) -> io::Result<()> {
     recorder.flush();
     if let Some(failure) = recorder.take_failure() {
         say(format_args!("handshake: {failure}; recording has ended, watching goes on"));
     }
     match recorder.missed() {
         0 => Ok(()),
-        missed => view.not_recorded(missed, now),
+        missed => view.not_recorded(missed, from, now),
     }
 }
 

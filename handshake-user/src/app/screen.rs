@@ -116,26 +116,39 @@ impl Screen {
     }
 
     /// Something is watched from now on.
-    pub(super) fn watch(&mut self, attachment: &Attachment) {
+    pub(super) fn watch(&mut self, attachment: &Attachment, now: Nanos) {
         let Attachment { name, ingress, egress, reason, .. } = attachment;
-        self.board.watch(Watched {
+        let watched = Watched {
             name: name.clone(),
             ingress: ingress.how.to_string(),
             egress: egress.how.to_string(),
             reason: reason.clone(),
-        });
+        };
+        self.board.watch(watched, now);
         self.is_stale = true;
     }
 
     /// Something is not watched as it should be.
-    pub(super) fn degrade(&mut self, name: &str, reason: &str) {
-        self.board.alarms.degraded.insert(name.to_owned(), reason.to_owned());
+    pub(super) fn degrade(&mut self, name: &str, reason: &str, now: Nanos) {
+        self.board.alarms.degraded.insert(name, reason, now);
+        self.is_stale = true;
+    }
+
+    /// An interface is down for this reason, or is up (again).
+    pub(super) fn link(&mut self, name: &str, reason: Option<&str>, now: Nanos) {
+        self.board.alarms.degraded.link(name, reason, now);
+        self.is_stale = true;
+    }
+
+    /// Nothing is seen at an interface, at the earliest since `from`.
+    pub(super) fn blind(&mut self, name: &str, reason: &'static str, from: Nanos) {
+        self.board.alarms.blind.begin(name, reason, from);
         self.is_stale = true;
     }
 
     /// An interface is gone.
-    pub(super) fn gone(&mut self, name: &str, reason: &str) {
-        self.board.gone(name, reason);
+    pub(super) fn gone(&mut self, name: &str, reason: &str, now: Nanos) {
+        self.board.gone(name, reason, now);
         self.is_stale = true;
     }
 
@@ -151,9 +164,9 @@ impl Screen {
         self.is_stale |= view.attempt.outcome.is_failure();
     }
 
-    /// Something was lost.
-    pub(super) fn lose(&mut self, loss: Loss, now: Nanos) {
-        self.board.lose(loss.reason, loss.count, now);
+    /// Something was lost, since `from` at the earliest.
+    pub(super) fn lose(&mut self, loss: Loss, from: Nanos, now: Nanos) {
+        self.board.lose(loss.reason, loss.count, from, now);
         self.is_stale = true;
     }
 
@@ -190,7 +203,7 @@ impl Screen {
             Wake::Stop => self.suspend(world)?,
             Wake::Continue => self.redraw(world)?,
             Wake::Exported(text) => {
-                self.ui.note(text);
+                self.board.say(world.places.now(), text);
                 self.draw(world)?;
             }
         }
@@ -221,7 +234,7 @@ impl Screen {
             Action::Suspend => terminal::ask_all_to_stop(),
             Action::Redraw => self.redraw(world)?,
             Action::Export(rows) => {
-                self.ui.note(format!("writing {} attempts …", rows.len()));
+                let rows = export::ended(rows, &self.board, world);
                 export::attempts(rows, self.board.now, &self.exports.0);
             }
             Action::ExportSummary => {
@@ -232,7 +245,7 @@ impl Screen {
                 let row =
                     if row.is_open { self.board.row(row.attempt.id).unwrap_or(row) } else { row };
                 let segments = segments::of(&row, world);
-                self.ui.look_at(row, segments);
+                self.ui.look_at(row, segments, world.places.now());
             }
         }
         Ok(Reader::Present)
@@ -253,7 +266,7 @@ impl Screen {
             counters: &engine.counters().0,
             metrics: engine.metrics(),
             books,
-            place: &|view| places.place(&view.key, view.source, engine.sources()),
+            place: &|view| places.place(&view.key, view.began, view.source, engine.sources()),
             sampled: engine.sampled(),
         };
         self.board.look(&glance, engine.open_attempts());
@@ -265,7 +278,7 @@ impl Screen {
         let Some(id) = self.ui.open_detail() else { return };
         if let Some(row) = self.board.row(id) {
             let segments = segments::of(&row, world);
-            self.ui.look_at(row, segments);
+            self.ui.look_at(row, segments, self.board.now);
         }
     }
 

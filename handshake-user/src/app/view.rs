@@ -121,7 +121,7 @@ impl View {
             self.screen = Some(Screen::open(now, super::color())?);
         }
         for attachment in loader.attachments() {
-            self.attached(attachment);
+            self.attached(attachment, now);
         }
         if self.format == Format::Json {
             let record = StartRecord {
@@ -162,24 +162,31 @@ impl View {
     }
 
     /// An interface came (back) while watching.
-    pub(super) fn attached(&mut self, attachment: &Attachment) {
+    pub(super) fn attached(&mut self, attachment: &Attachment, now: Nanos) {
         self.lines.show_interface(&attachment.name);
         if let Some(screen) = &mut self.screen {
-            screen.watch(attachment);
+            screen.watch(attachment, now);
         }
     }
 
     /// An interface is not watched as it should be, for this reason.
-    pub(super) fn degraded(&mut self, name: &str, reason: &str) {
+    pub(super) fn degraded(&mut self, name: &str, reason: &str, now: Nanos) {
         if let Some(screen) = &mut self.screen {
-            screen.degrade(name, reason);
+            screen.degrade(name, reason, now);
+        }
+    }
+
+    /// An interface is down for this reason, or is up (again).
+    pub(super) fn link(&mut self, name: &str, reason: Option<&str>, now: Nanos) {
+        if let Some(screen) = &mut self.screen {
+            screen.link(name, reason, now);
         }
     }
 
     /// An interface is gone.
-    pub(super) fn gone(&mut self, name: &str) {
+    pub(super) fn gone(&mut self, name: &str, now: Nanos) {
         if let Some(screen) = &mut self.screen {
-            screen.gone(name, GONE);
+            screen.gone(name, GONE, now);
         }
     }
 
@@ -212,15 +219,28 @@ impl View {
         }
     }
 
-    /// We were blind for a while: no event can be counted.
-    pub(super) fn gap(&mut self, reason: &'static str, now: Nanos) -> io::Result<()> {
-        self.loss(Loss { reason, count: 0 }, now)
+    /// Nothing is seen at an interface, at the earliest since `from`: no event can be counted.
+    pub(super) fn gap(
+        &mut self,
+        name: &str,
+        reason: &'static str,
+        from: Nanos,
+        now: Nanos,
+    ) -> io::Result<()> {
+        if let Some(screen) = &mut self.screen {
+            screen.blind(name, reason, from);
+        }
+        self.loss_record(Loss { reason, count: 0 }, now)
     }
 
-    fn loss(&mut self, loss: Loss, now: Nanos) -> io::Result<()> {
+    fn loss(&mut self, loss: Loss, from: Nanos, now: Nanos) -> io::Result<()> {
         if let Some(screen) = &mut self.screen {
-            screen.lose(loss, now);
+            screen.lose(loss, from, now);
         }
+        self.loss_record(loss, now)
+    }
+
+    fn loss_record(&mut self, loss: Loss, now: Nanos) -> io::Result<()> {
         if self.format == Format::Json {
             let Loss { reason, count } = loss;
             let time = seconds(now);
@@ -231,11 +251,11 @@ impl View {
         Ok(())
     }
 
-    /// Losses since they were last told.
-    pub(super) fn losses(&mut self, losses: &[Loss], now: Nanos) -> io::Result<()> {
+    /// Losses since they were last told, at `from`.
+    pub(super) fn losses(&mut self, losses: &[Loss], from: Nanos, now: Nanos) -> io::Result<()> {
         self.is_stall_told = false;
         for loss in losses {
-            self.loss(*loss, now)?;
+            self.loss(*loss, from, now)?;
             if self.screen.is_some() {
                 // It says so itself, as long as it is there.
                 continue;
@@ -267,8 +287,8 @@ impl View {
     }
 
     /// Attempts that should have been recorded.
-    pub(super) fn not_recorded(&mut self, count: u64, now: Nanos) -> io::Result<()> {
-        self.loss(Loss { reason: "not-recorded", count }, now)?;
+    pub(super) fn not_recorded(&mut self, count: u64, from: Nanos, now: Nanos) -> io::Result<()> {
+        self.loss(Loss { reason: "not-recorded", count }, from, now)?;
         say(format_args!("handshake: {count} attempts were not recorded"));
         Ok(())
     }

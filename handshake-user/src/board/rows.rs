@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::attempt::{Attempt, Frames, Key, Nanos, OpenView};
+use crate::attempt::{Attempt, Nanos, OpenView};
 use crate::evidence::Segments;
 use crate::outcome::{EndedBy, Outcome};
 use crate::snapshot::{AttemptView, Place, Role};
@@ -36,6 +36,19 @@ impl Row {
             role: *role,
         });
         AttemptView { attempt: &self.attempt, place, to_wall: self.to_wall }
+    }
+
+    /// The same with more that is known of the attempt.
+    #[must_use]
+    pub fn with(&self, attempt: Attempt) -> Arc<Self> {
+        Arc::new(Self { attempt, ..self.clone() })
+    }
+
+    /// The same of an open attempt, as if watching ended.
+    #[must_use]
+    pub fn unfinished(&self) -> Arc<Self> {
+        let (outcome, ended_by) = (Outcome::Unfinished, EndedBy::Eof);
+        self.with(Attempt { outcome, ended_by, ..self.attempt.clone() })
     }
 
     /// When it began, since 1970.
@@ -89,49 +102,7 @@ fn so_far(view: &OpenView) -> Attempt {
         synack_retrans: view.synack_retrans,
         synack_isns: u32::from(view.answered),
         client_isn: view.client_isn,
-        ..blank(view.key, view.unanswered)
-    }
-}
-
-/// An attempt of which nothing else is known.
-#[must_use]
-pub fn blank(key: Key, outcome: Outcome) -> Attempt {
-    Attempt {
-        id: 0,
-        key,
-        source: 0,
-        outcome,
-        ended_by: EndedBy::Timeout,
-        t_first: 0,
-        t_syn: None,
-        t_syn_last: None,
-        t_synack: None,
-        t_synack_last: None,
-        t_ack: None,
-        t_end: None,
-        rtt_server: None,
-        rtt_client: None,
-        syn_retrans: 0,
-        synack_retrans: 0,
-        synack_isns: 0,
-        bad_synack: 0,
-        bad_rst: 0,
-        client_isn: 0,
-        server_isn: None,
-        syn: None,
-        synack: None,
-        ack_len: None,
-        ack_exact: None,
-        rst_from: None,
-        icmp: None,
-        simultaneous: false,
-        isn_repeat: false,
-        uncertain: false,
-        sample_shift: 0,
-        vlan: [0; 2],
-        vlan_count: 0,
-        layers: None,
-        frames: Frames::default(),
+        ..Attempt::blank(view.key, view.unanswered)
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) fn interface(index: u32, name: &str) -> Interface {
         driver: None,
         mtu: 1500,
         up: true,
+        carrier: true,
         master: None,
         xdp: None,
     }
@@ -42,12 +43,13 @@ fn a_link_message_with_everything_is_decoded() {
         .attribute(XDP_PROG_ID, &9u32.to_ne_bytes());
     let info = Message::new(0, &[]).attribute(libc::IFLA_INFO_KIND, b"veth\0");
     let names = Message::new(0, &[]).attribute(libc::IFLA_ALT_IFNAME, b"other\0");
-    let message = link_message(libc::AF_UNSPEC, libc::ARPHRD_ETHER, libc::IFF_UP)
-        .attribute(libc::IFLA_MTU, &9000u32.to_ne_bytes())
-        .attribute(libc::IFLA_MASTER, &3u32.to_ne_bytes())
-        .nested(libc::IFLA_LINKINFO, &info)
-        .nested(libc::IFLA_XDP, &xdp)
-        .nested(libc::IFLA_PROP_LIST, &names);
+    let message =
+        link_message(libc::AF_UNSPEC, libc::ARPHRD_ETHER, libc::IFF_UP | libc::IFF_LOWER_UP)
+            .attribute(libc::IFLA_MTU, &9000u32.to_ne_bytes())
+            .attribute(libc::IFLA_MASTER, &3u32.to_ne_bytes())
+            .nested(libc::IFLA_LINKINFO, &info)
+            .nested(libc::IFLA_XDP, &xdp)
+            .nested(libc::IFLA_PROP_LIST, &names);
     let expected = Interface {
         kind: Some("veth".to_owned()),
         alt_names: vec!["other".to_owned()],

@@ -21,6 +21,8 @@ pub enum Change {
     LinkUp(Interface),
     /// An interface went down; what is attached to it stays attached.
     LinkDown(Interface),
+    /// The carrier of an interface that is up came or went ([`Interface::carrier`]).
+    Carrier(Interface),
     /// An interface was deleted or moved to another namespace; what was attached to it is gone.
     LinkGone {
         /// Its former index.
@@ -162,6 +164,7 @@ impl Known {
         match (before.up, now.up) {
             (false, true) => changes.push(Change::LinkUp(now)),
             (true, false) => changes.push(Change::LinkDown(now)),
+            (true, true) if before.carrier != now.carrier => changes.push(Change::Carrier(now)),
             _ => {}
         }
         changes
@@ -203,6 +206,18 @@ mod tests {
             ]
         );
         assert!(known.replace(known.0.values().cloned().collect()).is_empty());
+    }
+
+    #[test]
+    fn a_carrier_is_told_of_what_is_up() {
+        let mut known = Known::new(vec![interface(2, "a")]);
+        let without = Interface { carrier: false, ..interface(2, "a") };
+        assert_eq!(known.update(without.clone()), [Change::Carrier(without.clone())]);
+        assert!(known.update(without.clone()).is_empty());
+        let down = Interface { up: false, ..without.clone() };
+        assert_eq!(known.update(down.clone()), [Change::LinkDown(down)]);
+        assert_eq!(known.update(without.clone()), [Change::LinkUp(without)]);
+        assert_eq!(known.update(interface(2, "a")), [Change::Carrier(interface(2, "a"))]);
     }
 
     #[test]

@@ -94,6 +94,7 @@ mod tests {
             driver: None,
             mtu: 1500,
             up: true,
+            carrier: true,
             master: None,
             xdp: None,
         }

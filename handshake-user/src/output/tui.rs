@@ -6,6 +6,7 @@
 
 mod banner;
 mod cursor;
+mod foot;
 mod help;
 mod interfaces;
 mod keys;
@@ -30,14 +31,10 @@ pub use timeline::flags;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 
-use crate::attempt::Nanos;
 use crate::board::Board;
-use crate::output::escape::Escaped;
-use text::{clock, cut, put, width};
-
-/// For so long a message stays on the last line.
-const FRESH: Nanos = 10_000_000_000;
+use text::{clock, put, width};
 
 /// Draws everything.
 pub fn draw(frame: &mut Frame<'_>, ui: &mut Ui, board: &Board) {
@@ -52,29 +49,49 @@ pub fn draw(frame: &mut Frame<'_>, ui: &mut Ui, board: &Board) {
     let alarms = banner::lines(ui, board, usize::from(area.width), area.height);
     let room = usize::from(area.height - 2);
     for (y, (text, style)) in alarms.iter().take(room).enumerate() {
-        let line = line(area.y + 1 + y as u16);
-        buffer.set_style(line, *style);
-        put(buffer, line, 0, 0, text, *style);
+        bar(text, *style, line(area.y + 1 + y as u16), buffer);
     }
     let used = 1 + alarms.len().min(room) as u16;
-    let body = Rect { y: area.y + used, height: area.height - used - 1, ..area };
-    // Rows that are frozen stand still; numbers go on.
+    let foot = foot::draw(ui, board, area, buffer);
+    let height = area.height.saturating_sub(used + foot);
+    body(ui, board, Rect { y: area.y + used, height, ..area }, buffer);
+}
+
+/// The view. What is frozen stands below a line that says so; what goes on stands above it.
+fn body(ui: &mut Ui, board: &Board, mut area: Rect, buffer: &mut Buffer) {
+    let is_overview = ui.tab == Tab::Overview && ui.help.is_none() && ui.detail.is_none();
+    if is_overview {
+        let used = overview::numbers(ui.theme, board, area, buffer);
+        area = overview::below(area, used);
+    }
     let frozen = ui.frozen.take();
+    if let Some((since, frozen)) = &frozen {
+        let text = banner::frozen(board, *since, frozen, usize::from(area.width), ui);
+        if area.height > 0 {
+            bar(&text, ui.theme.chosen(), Rect { height: 1, ..area }, buffer);
+        }
+        area = overview::below(area, 1);
+    }
     let shown = frozen.as_ref().map_or(board, |(_, frozen)| frozen);
     if ui.help.is_some() {
-        help::draw(ui, body, buffer);
+        help::draw(ui, area, buffer);
     } else if ui.detail.is_some() {
-        timeline::draw(ui, board, body, buffer);
+        timeline::draw(ui, area, buffer);
     } else {
         match ui.tab {
-            Tab::Overview => overview::draw(ui, board, shown, body, buffer),
-            Tab::Services | Tab::Peers => sheet::draw(ui, shown, body, buffer),
-            Tab::Latency => latency::draw(ui, shown, body, buffer),
-            Tab::Interfaces => interfaces::draw(ui, shown, body, buffer),
+            Tab::Overview => overview::draw(ui, board, shown, area, buffer),
+            Tab::Services | Tab::Peers => sheet::draw(ui, shown, area, buffer),
+            Tab::Latency => latency::draw(ui, shown, area, buffer),
+            Tab::Interfaces => interfaces::draw(ui, shown, area, buffer),
         }
     }
     ui.frozen = frozen;
-    foot(ui, board, line(area.bottom() - 1), buffer);
+}
+
+/// A line of one style from edge to edge.
+fn bar(text: &str, style: Style, line: Rect, buffer: &mut Buffer) {
+    buffer.set_style(line, style);
+    put(buffer, line, 0, 0, text, style);
 }
 
 /// The views, and the time.
@@ -96,72 +113,13 @@ fn tabs(ui: &Ui, board: &Board, area: Rect, buffer: &mut Buffer) {
         let style = if tab == ui.tab { theme.chosen() } else { theme.strong() };
         x += put(buffer, area, x, 0, title, style);
     }
-    let label = format!("handshake  {clock}");
-    for text in [label, clock] {
+    // Beside rows that stand still it is said of the clock that it does not.
+    let live = if ui.frozen.is_some() { "live " } else { "" };
+    for text in [format!("handshake  {live}{clock}"), format!("{live}{clock}"), clock] {
         let wide = width(&text) as u16;
         if x + wide < area.width {
             put(buffer, area, area.width - wide, 0, &text, theme.faint());
             break;
         }
     }
-}
-
-/// The last line: what is being typed, what was said, or which keys there are.
-fn foot(ui: &Ui, board: &Board, area: Rect, buffer: &mut Buffer) {
-    let theme = ui.theme;
-    let most = usize::from(area.width);
-    if let Some(prompt) = &ui.prompt {
-        let x = put(buffer, area, 0, 0, "filter: ", theme.strong());
-        let room = most.saturating_sub(usize::from(x) + 1);
-        let typed = Escaped(&prompt.text).to_string();
-        // The end is where one types.
-        let skipped = width(&typed).saturating_sub(room);
-        let typed: String = typed.chars().skip(skipped).collect();
-        let x = x + put(buffer, area, x, 0, &typed, theme.strong());
-        put(buffer, area, x, 0, " ", theme.chosen());
-        if prompt.text.is_empty() {
-            let hint = "port:443 host:10.0.0.0/8 outcome:refused /text/";
-            put(buffer, area, x + 2, 0, &cut(hint, room.saturating_sub(2), theme), theme.faint());
-        }
-        return;
-    }
-    let fresh = board.words.back().filter(|said| board.now.saturating_sub(said.at) < FRESH);
-    let said = ui.note.as_ref().or(fresh.map(|said| &said.text));
-    if let Some(said) = said {
-        let text = theme.text(Escaped(said).to_string());
-        put(buffer, area, 0, 0, &cut(&text, most, theme), theme.doubtful());
-        return;
-    }
-    put(buffer, area, 0, 0, &keys_line(ui, most), theme.faint());
-}
-
-/// The keys that matter here, as many as fit, the way to help always.
-fn keys_line(ui: &Ui, most: usize) -> String {
-    let mut keys = vec!["? help", "q quit"];
-    if ui.help.is_some() || ui.detail.is_some() {
-        keys.insert(0, "Esc back");
-    } else {
-        keys.push("/ filter");
-        match ui.tab {
-            Tab::Overview => keys.push("Enter segments"),
-            Tab::Services | Tab::Peers => keys.push("Enter failures"),
-            Tab::Latency | Tab::Interfaces => {}
-        }
-        keys.push(if ui.frozen.is_some() { "f go on" } else { "f freeze" });
-        if matches!(ui.tab, Tab::Overview | Tab::Services | Tab::Peers) {
-            keys.push("s sort");
-            keys.push("r reverse");
-        }
-    }
-    keys.push("e export");
-    let mut line = String::new();
-    for key in keys {
-        let gap = if line.is_empty() { 0 } else { 2 };
-        if width(&line) + gap + width(key) > most {
-            break;
-        }
-        line.push_str(&" ".repeat(gap));
-        line.push_str(key);
-    }
-    line
 }

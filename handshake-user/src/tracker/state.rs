@@ -15,7 +15,7 @@ use super::key::PackedKey;
 use super::table::Owner;
 
 /// A SYN-ACK with one server ISN, and its copies.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) isn: u32,
     pub(super) ack: u32,
@@ -28,7 +28,7 @@ pub(super) struct Answer {
 }
 
 /// The other side of a simultaneous open (section 7).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Crossing {
     pub(super) peer_isn: u32,
     pub(super) peer_syn_frame: u64,
@@ -82,7 +82,7 @@ impl Sampled {
 const _: () = assert!(MAX_SHIFT < Sampled::EXHAUSTED);
 
 /// An attempt that has begun and not ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Open {
     pub(super) id: u64,
     pub(super) first: Nanos,
@@ -102,7 +102,7 @@ pub(super) struct Open {
 }
 
 /// What most attempts of a flood never have.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct More {
     pub(super) syn_first: Option<Nanos>,
     pub(super) syn_last: Option<Nanos>,

@@ -98,25 +98,159 @@ fn without_rows_it_says_so() {
 #[test]
 fn loss_degradation_and_sampling_are_never_hidden() {
     let mut world = busy();
-    world.board.lose("ring-full", 1_204, world.now - 30 * SECOND);
-    world.board.lose("ring-full", 3, world.now);
-    world.board.lose("interface-gone", 0, world.now);
-    world.board.alarms.degraded.insert("eth1".to_owned(), "somebody detached handshake".to_owned());
+    let at = |seconds| world.now - seconds * SECOND;
+    world.board.lose("ring-full", 1_204, at(31), at(30));
+    world.board.lose("ring-full", 3, at(1), at(0));
+    world.board.alarms.blind.begin("eth1", "detached", at(75));
+    world.board.alarms.degraded.insert("eth1", "somebody detached handshake", at(73));
     let first = world.now - 40 * SECOND;
     world.board.alarms.sampled = Some(Sampled { one_in: 1, highest_one_in: 8, first });
     assert_screen("alarms", &world, "");
     // Not by another view, by help, by a detail, by what is frozen.
     for keys in ["2", "3", "4", "5", "?", "\n", "f"] {
         for (width, height) in SIZES {
-            let mut ui = world::ui(world::MONOCHROME);
-            shown(&mut ui, &world.board, width, height);
-            world::press(&mut ui, &world.board, keys);
-            let screen = shown(&mut ui, &world.board, width, height);
+            let screen = after(&world, keys, width, height);
             for word in ["LOST 1", "BLIND", "DEGRADED eth1", "SAMPLED"] {
                 assert!(screen.contains(word), "{keys:?} {width}: {word} in\n{screen}");
             }
         }
     }
+}
+
+/// The screen after these keys.
+fn after(world: &World, keys: &str, width: u16, height: u16) -> String {
+    let mut ui = world::ui(world::MONOCHROME);
+    shown(&mut ui, &world.board, width, height);
+    world::press(&mut ui, &world.board, keys);
+    shown(&mut ui, &world.board, width, height)
+}
+
+#[test]
+fn a_blind_period_says_from_when_to_when_also_after_it_has_ended() {
+    let mut world = busy();
+    let away = |world: &mut World| {
+        world.board.alarms.blind.begin("rtc0", "interface-gone", world.now);
+        world.board.gone("rtc0", "the interface is gone", world.now);
+    };
+    away(&mut world);
+    (0..40).for_each(|_| world.second(&[]));
+    for (width, height) in SIZES {
+        let screen = after(&world, "", width, height);
+        assert!(screen.contains("BLIND"), "{screen}");
+        assert!(screen.contains("rtc0 since 12:01:00 (40s)"), "{screen}");
+        assert!(screen.contains("DEGRADED rtc0"), "{screen}");
+    }
+    world.watch("rtc0");
+    (0..20).for_each(|_| world.second(&[]));
+    for (width, height) in SIZES {
+        let screen = after(&world, "", width, height);
+        assert!(screen.contains("rtc0 12:01:00–12:01:40 (40s)"), "{screen}");
+        assert!(!screen.contains("DEGRADED"), "{screen}");
+    }
+    // Again, and a day later: how often, the last one, and its day.
+    away(&mut world);
+    (0..3).for_each(|_| world.second(&[]));
+    world.watch("rtc0");
+    world.board.now += 24 * 3_600 * SECOND;
+    assert_screen("blind-over", &world, "");
+    assert_screen("blind-over-interfaces", &world, "5");
+}
+
+#[test]
+fn an_interface_that_is_down_is_told_until_it_is_up_and_then_in_the_history() {
+    let mut world = busy();
+    world.board.alarms.degraded.link("rtc0", Some("down"), world.now);
+    (0..7).for_each(|_| world.second(&[]));
+    assert_screen("down", &world, "");
+    for keys in ["2", "3", "4", "5", "?", "\n", "f", "w"] {
+        for (width, height) in SIZES {
+            let screen = after(&world, keys, width, height);
+            assert!(screen.contains("DEGRADED rtc0"), "{keys:?} {width}:\n{screen}");
+        }
+    }
+    world.board.alarms.degraded.link("rtc0", None, world.now);
+    (0..5).for_each(|_| world.second(&[]));
+    assert!(!after(&world, "", 120, 40).contains("DEGRADED"));
+    assert_screen("down-over", &world, "5");
+}
+
+/// Thirty open attempts that wait, and one failed one of each kind.
+fn queue() -> World {
+    let mut world = busy();
+    let open: Vec<_> = (0..30)
+        .map(|n| {
+            let server = format!("10.77.2.{}:443", n % 3 + 1);
+            world.open(n, &server, (2 + i64::from(n)) * SECOND, n % 2 == 1, u32::from(n % 4))
+        })
+        .collect();
+    world.second(&open);
+    world
+}
+
+#[test]
+fn open_attempts_without_room_are_counted_and_all_can_be_reached() {
+    let world = queue();
+    assert_screen("waiting-more", &world, "");
+    assert_screen("waiting", &world, "w");
+    assert_screen("waiting-by-server", &world, "wSSS");
+    for (width, height) in SIZES {
+        // The line is a row: Enter on it shows all. The list is as long as it says.
+        let screen = after(&world, "", width, height);
+        let above =
+            screen.lines().filter(|line| line.contains("ACK yet") || line.contains("answer yet"));
+        let down = "j".repeat(above.count());
+        for keys in ["wG", &format!("{down}\nG")] {
+            let screen = after(&world, keys, width, height);
+            assert!(screen.contains("waiting: 30  (30 of 30)"), "{keys}\n{screen}");
+            assert!(screen.contains("3.00s") && !screen.contains("refused"), "{screen}");
+        }
+        let screen = after(&world, "w\u{1b}", width, height);
+        assert!(screen.contains("failed attempts: 66, waiting: 30"), "{screen}");
+        assert!(screen.contains("more waiting: w shows all"), "{screen}");
+    }
+    // Where nothing has failed, they have the room.
+    let mut calm = World::new();
+    let open: Vec<_> =
+        (0..9).map(|n| calm.open(n, "10.77.2.1:443", 2 * SECOND, false, 1)).collect();
+    calm.second(&open);
+    let screen = after(&calm, "", 80, 24);
+    assert_eq!(screen.matches("no answer yet").count(), 9, "{screen}");
+    assert!(!screen.contains("more waiting"), "{screen}");
+}
+
+#[test]
+fn more_open_attempts_than_can_be_listed_are_counted() {
+    let mut world = World::new();
+    let open: Vec<_> =
+        (0..1_500).map(|n| world.open(n, "10.77.2.1:443", 2 * SECOND, true, 1)).collect();
+    world.second(&open);
+    let screen = after(&world, "w", 80, 24);
+    assert!(screen.contains("waiting: 1500, the oldest 1000"), "{screen}");
+    let screen = after(&world, "G", 80, 24);
+    assert!(screen.contains("more waiting: w shows all"), "{screen}");
+    let screen = after(&world, "/port:443\n", 80, 24);
+    assert!(screen.contains("waiting: 1000"), "{screen}");
+}
+
+#[test]
+fn a_message_leaves_the_keys_readable_and_goes_away() {
+    let mut world = busy();
+    let path = "/var/lib/some/where/handshake-20261123-120100.json";
+    world.board.say(world.now, format!("wrote 66 attempts to {path}"));
+    assert_screen("message", &world, "");
+    for (width, height) in SIZES {
+        let screen = after(&world, "", width, height);
+        assert!(screen.contains("? help"), "{screen}");
+        assert!(screen.contains("wrote 66 attempts to"), "{screen}");
+        assert!(screen.contains("20261123-120100.json"), "{screen}");
+    }
+    (0..10).for_each(|_| world.second(&[]));
+    assert!(!after(&world, "", 80, 24).contains("wrote"));
+    // What a key says goes with the next one, or after a while.
+    let calm = World::new();
+    let screen = after(&calm, "e", 80, 24);
+    assert!(screen.contains("nothing to export") && screen.contains("? help"), "{screen}");
+    assert!(!after(&calm, "ej", 80, 24).contains("nothing to export"));
 }
 
 #[test]
@@ -162,7 +296,7 @@ fn hostile_names_stay_in_their_cells() {
     world.interface = name.to_owned();
     world.fail(1, "10.77.2.1:9", Outcome::Refused, 60_000, 0);
     world.watch(name);
-    world.board.alarms.degraded.insert(name.to_owned(), "\u{1b}[2J\ngone".to_owned());
+    world.board.alarms.degraded.insert(name, "\u{1b}[2J\ngone", world.now);
     world.board.say(world.now, format!("{name} is gone\r\n"));
     world.second(&[]);
     assert_screen("hostile", &world, "");
@@ -265,12 +399,27 @@ fn a_frozen_screen_keeps_its_rows_and_goes_on_counting() {
     }
     let after = shown(&mut ui, &world.board, 80, 24);
     assert_golden("tui/frozen.txt", &after);
-    let rows = |screen: &str| -> Vec<String> {
-        let start = screen.find("failing within").expect("rows");
-        screen[start..].lines().map(str::to_owned).collect()
+    // Below the line nothing moves, not even the age of what is open; above it is what goes on.
+    let halves = |screen: &str| -> (String, String) {
+        let (above, below) = screen.split_once(">FROZEN at 12:01:00").expect("a line between");
+        (above.to_owned(), below.split_once('\n').expect("rows").1.to_owned())
     };
-    assert_eq!(rows(&before)[..17], rows(&after)[..17]);
-    assert!(after.contains("FROZEN since") && after.contains("5 failed since then"), "{after}");
+    assert_eq!(halves(&before).1, halves(&after).1);
+    assert_ne!(halves(&before).0, halves(&after).0);
+    assert!(after.contains("live 12:01:05") && after.contains("5 failed since"), "{after}");
+    // Also in the other views, and in what is looked at meanwhile.
+    for keys in ["2", "3", "4", "5", "1\n"] {
+        let mut world = busy();
+        let mut ui = world::ui(world::MONOCHROME);
+        shown(&mut ui, &world.board, 80, 24);
+        world::press(&mut ui, &world.board, &format!("f{keys}"));
+        let before = shown(&mut ui, &world.board, 80, 24);
+        world.fail(1, "10.1.1.1:1", Outcome::Aborted, 60_000, 0);
+        (0..5).for_each(|_| world.second(&[]));
+        let after = shown(&mut ui, &world.board, 80, 24);
+        assert_eq!(halves(&before).1, halves(&after).1, "{keys:?}");
+        assert!(after.contains("live 12:01:05"), "{after}");
+    }
     world::press(&mut ui, &world.board, "f");
     let after = shown(&mut ui, &world.board, 80, 24);
     assert!(after.contains("10.1.1.1:1") && !after.contains("FROZEN"), "{after}");

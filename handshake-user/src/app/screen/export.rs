@@ -7,17 +7,36 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::attempt::Nanos;
-use crate::board::Row;
+use super::World;
+use crate::attempt::{Attempt, Nanos};
+use crate::board::{Board, Row};
 use crate::output::json;
 use crate::stdout::Output;
 
 /// Names tried before giving up.
 const TRIES: u32 = 100;
+
+/// Attempts as they are written: what is open ends here, as it would with the program.
+pub(super) fn ended(rows: Vec<Arc<Row>>, board: &Board, world: &World<'_>) -> Vec<Arc<Row>> {
+    let open = rows.iter().filter(|row| row.is_open).map(|row| row.attempt.id).collect();
+    let now: AHashMap<u64, Attempt> =
+        world.engine.unfinished(&open).map(|attempt| (attempt.id, attempt)).collect();
+    let ended = |row: Arc<Row>| {
+        if !row.is_open {
+            return row;
+        }
+        // It may have ended since it was listed.
+        let attempt = now.get(&row.attempt.id).cloned();
+        let failed = || board.row(row.attempt.id).filter(|row| !row.is_open);
+        attempt.map(|attempt| row.with(attempt)).or_else(failed).unwrap_or_else(|| row.unfinished())
+    };
+    rows.into_iter().map(ended).collect()
+}
 
 /// Writes attempts, one a line; says what became of it.
 pub(super) fn attempts(rows: Vec<Arc<Row>>, now: Nanos, say: &UnboundedSender<String>) {
@@ -25,7 +44,11 @@ pub(super) fn attempts(rows: Vec<Arc<Row>>, now: Nanos, say: &UnboundedSender<St
         for row in &rows {
             let _ = out.json(&json::attempt(&row.view()))?;
         }
-        Ok(format!("{} attempts", rows.len()))
+        let open = rows.iter().filter(|row| row.is_open).count();
+        Ok(match open {
+            0 => format!("{} attempts", rows.len()),
+            open => format!("{} attempts, {open} of them unfinished,", rows.len()),
+        })
     });
 }
 

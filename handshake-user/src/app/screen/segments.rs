@@ -1,6 +1,5 @@
 //! The segments of one attempt, with names, for the detail of the screen.
 
-use handshake_common::abi::Hook;
 use handshake_common::event::{Event, kind};
 
 use super::World;
@@ -25,7 +24,7 @@ fn segment(row: &Row, seen: &Seen, world: &World<'_>) -> Segment {
     let key = &row.attempt.key;
     let sent_by_client = (event.source, event.source_port) == (key.client.address, key.client.port);
     let is_icmp = event.kind == kind::ICMP;
-    let place = world.places.place(key, *source, world.engine.sources());
+    let (interface, hook) = world.places.seen_at(*source, world.engine.sources());
     let opening = matches!(event.kind, kind::SYN | kind::SYN_ACK).then(|| Opening::of(event));
     Segment {
         at: Nanos::try_from(event.time_ns)
@@ -40,11 +39,7 @@ fn segment(row: &Row, seen: &Seen, world: &World<'_>) -> Segment {
         len: event.payload_len,
         options: opening.map_or_else(|| icmp(event), |opening| options(&opening)),
         verdict: verdict.name(),
-        place: format!(
-            "{} {}",
-            place.interface,
-            Hook::from_index(event.hook).map_or("?", Hook::name)
-        ),
+        place: format!("{interface} {hook}"),
     }
 }
 

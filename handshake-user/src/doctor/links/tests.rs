@@ -17,6 +17,7 @@ fn interface() -> Interface {
         driver: Some("virtio_net".to_owned()),
         mtu: 1500,
         up: true,
+        carrier: true,
         master: None,
         xdp: None,
     }

@@ -1,12 +1,14 @@
 //! What must not be overlooked: loss, degraded attachment, sampling, floods; and what makes the screen
-//! show less than there is: frozen, filtered. Never left out; on small screens in fewer words.
+//! show less than there is: filtered. Never left out; on small screens in fewer words. What is frozen has a line of its own.
 
+use jiff::tz::TimeZone;
 use ratatui::style::Style;
 
 use super::sheet::who;
 use super::state::{Tab, Ui};
-use super::text::{clock, count, cut, width};
-use crate::board::{Board, Flood, Sampled, Who};
+use super::text::{count, cut, moment, period, span, width};
+use crate::attempt::Nanos;
+use crate::board::{Blind, Board, Flood, Lost, Sampled, Spell, Who};
 use crate::output::escape::Escaped;
 
 /// One thing to be told, in many words and in few.
@@ -59,31 +61,24 @@ fn arranged<'a>(
 
 fn all(ui: &Ui, board: &Board) -> Vec<Alarm> {
     let theme = ui.theme;
-    let time = |ns| clock(ns, &ui.zone);
+    let time = |ns| moment(ns, board.now, &ui.zone);
     let mut alarms = Vec::new();
     let mut tell = |long: String, short: String, style| {
         let (long, short) = (theme.text(long), theme.text(short));
         alarms.push(Alarm { long, short, style });
     };
     for (reason, lost) in &board.alarms.lost {
-        let since = if lost.first == lost.last {
-            format!("at {}", time(lost.first))
-        } else {
-            format!("{} to {}", time(lost.first), time(lost.last))
-        };
-        let (long, short) = match lost.count {
-            0 => (format!("BLIND {since} ({reason})"), format!("BLIND ({reason})")),
-            n => (
-                format!("LOST {n} ({reason}) {since}: attempts then open are uncertain"),
-                format!("LOST {} ({reason})", count(n)),
-            ),
-        };
+        let (long, short) = losses(reason, lost, board.now, &ui.zone);
         tell(long, short, theme.alarm());
     }
-    for (name, reason) in board.alarms.degraded.iter() {
-        let name = Escaped(name);
-        let long = format!("DEGRADED {name}: {}", Escaped(reason));
-        tell(long, format!("DEGRADED {name}"), theme.alarm());
+    if let Some((long, short)) = blind(&board.alarms.blind, board.now, &ui.zone) {
+        tell(long, short, theme.alarm());
+    }
+    for trouble in board.alarms.degraded.iter() {
+        let (name, reason) = (Escaped(&trouble.name), Escaped(&trouble.reason));
+        let since = period(trouble.since, None, board.now, &ui.zone);
+        let short = format!("DEGRADED {name} {}", span(board.now.saturating_sub(trouble.since)));
+        tell(format!("DEGRADED {name}: {reason}, {since}"), short, theme.alarm());
     }
     if board.alarms.degraded.more() > 0 {
         let text = format!("DEGRADED: {} more", board.alarms.degraded.more());
@@ -96,14 +91,9 @@ fn all(ui: &Ui, board: &Board) -> Vec<Alarm> {
     for standing in &board.services {
         if let Some(Flood { start, end: None }) = standing.flood {
             let name = who(standing.who);
-            let long = format!("FLOOD of {name} since {}", time(start));
+            let long = format!("FLOOD of {name} {}", period(start, None, board.now, &ui.zone));
             tell(long, format!("FLOOD {name}"), theme.alarm());
         }
-    }
-    if let Some((since, frozen)) = &ui.frozen {
-        let new = board.rows.next() - frozen.rows.next();
-        let long = format!("FROZEN since {}; {new} failed since then; f goes on", time(*since));
-        tell(long, format!("FROZEN {}", time(*since)), theme.chosen());
     }
     if let Some(scope) = ui.scope.filter(|_| ui.tab == Tab::Overview) {
         let what = if matches!(scope, Who::Peer(_)) { "clients from" } else { "service" };
@@ -120,6 +110,68 @@ fn all(ui: &Ui, board: &Board) -> Vec<Alarm> {
         tell(text.clone(), text, theme.alarm());
     }
     alarms
+}
+
+/// What was lost for a reason, when last and for how long; in many words and in few.
+fn losses(reason: &str, lost: &Lost, now: Nanos, zone: &TimeZone) -> (String, String) {
+    let until = (!lost.is_going_on(now)).then_some(lost.until);
+    let when = period(lost.from, until, now, zone);
+    let when = match lost.times {
+        1 => when,
+        n => format!("{n} times, last {when}"),
+    };
+    (
+        format!("LOST {} ({reason}) {when}: attempts then open are uncertain", lost.count),
+        format!("LOST {} ({reason}) {when}", count(lost.count)),
+    )
+}
+
+/// Where nothing can be seen, or could not; in many words and in few.
+fn blind(blind: &Blind, now: Nanos, zone: &TimeZone) -> Option<(String, String)> {
+    let lasting: Vec<&Spell> = blind.lasting().collect();
+    let last = blind.over().max_by_key(|spell| spell.until);
+    let (names, spell) = match (lasting.iter().min_by_key(|spell| spell.from), last) {
+        (Some(first), _) => (names(&lasting), *first),
+        (None, Some(last)) => (names(&[last]), last),
+        (None, None) => return None,
+    };
+    let when = period(spell.from, spell.until, now, zone);
+    let mut long = format!("BLIND at {names} {when}: {}", spell.reason);
+    let earlier = blind.times().saturating_sub(lasting.len().max(1) as u64);
+    match earlier {
+        0 => {}
+        1 => long.push_str("; once before"),
+        n => long.push_str(&format!("; {n} times before")),
+    }
+    Some((long, format!("BLIND {names} {when}")))
+}
+
+/// Some names, and how many more.
+fn names(spells: &[&Spell]) -> String {
+    const MOST: usize = 3;
+    let named: Vec<String> =
+        spells.iter().take(MOST).map(|spell| Escaped(&spell.name).to_string()).collect();
+    match spells.len().saturating_sub(MOST) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// The line between what goes on (above) and what stands still (below), in as many words as fit.
+pub(super) fn frozen(board: &Board, since: Nanos, then: &Board, wide: usize, ui: &Ui) -> String {
+    let at = moment(since, board.now, &ui.zone);
+    let ago = span(board.now.saturating_sub(since));
+    let new = board.rows.next() - then.rows.next();
+    let texts = [
+        format!(
+            "FROZEN at {at}, {ago} ago: below stands still, above is live; {new} failed since then; f goes on"
+        ),
+        format!("FROZEN at {at}, {ago} ago: still below, live above; {new} failed since"),
+        format!("FROZEN {at}: still below, live above"),
+        format!("FROZEN {at}"),
+    ];
+    let fits = texts.iter().find(|text| width(text) <= wide);
+    cut(fits.unwrap_or(&texts[3]), wide, ui.theme)
 }
 
 /// That totals are of a part, in many words and in few; also when all flows are followed again.

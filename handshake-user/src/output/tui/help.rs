@@ -14,8 +14,10 @@ const EVERYWHERE: &[&str] = &[
     "1-5, Tab, arrows left and right: another view",
     "up, down, PgUp, PgDn, Home, End or k, j, g, G: another row",
     "/: filter, as --filter: port:443 host:10.0.0.0/8 outcome:refused /text/",
-    "f or Space: freeze the rows, and go on; counting never stops",
-    "e: write what is listed to a file of JSON lines, as --format json",
+    "f or Space: freeze, and go on. What stands below the line FROZEN stands still; numbers and alarms \
+     above it go on, and nothing is missed",
+    "e: write what is listed, or the attempts of the chosen service, to a file of JSON lines, as --format \
+     json. What is still open has the outcome unfinished",
     "Esc: back, out of the detail, the service, the filter",
     "? help, Ctrl-L draw anew, Ctrl-Z suspend, q or Ctrl-C quit",
 ];
@@ -27,6 +29,7 @@ const OVERVIEW: &[&str] = &[
     "Failing: services with a failure within a minute, and when that began.",
     "The table has the latest failed attempts; above them open ones that wait for more than a second or \
      had to be repeated. After: from the first packet to the end. Retr: SYNs and SYN-ACKs sent again.",
+    "w: all open ones that wait, and back.",
     "Enter: the segments of an attempt. s, S: sort by the next, previous column. r: reverse.",
     "Outcomes: refused: RST to the SYN. no-answer: nothing came. half-open: SYN-ACK, no third ACK. \
      icmp-unreachable: a router or host says so. aborted: the client gave up first. reset-by-…: after the \

@@ -6,9 +6,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::state::Ui;
-use super::text::{clock, count, cut, percent, put};
+use super::text::{clock, count, cut, percent, period, put};
 use super::theme::Theme;
-use crate::board::{Board, PlaceLine, Watched};
+use crate::board::{Board, PlaceLine, Trouble, Watched};
 use crate::output::escape::Escaped;
 
 type Line = (String, Style);
@@ -30,17 +30,19 @@ fn lines(ui: &Ui, board: &Board, width: u16) -> Vec<Line> {
     let theme = ui.theme;
     let mut lines = Vec::new();
     for watched in &board.watched {
-        lines.extend(interface(watched, board, theme, width));
+        lines.extend(interface(watched, board, ui, width));
     }
-    for (name, reason) in board.alarms.degraded.iter() {
-        if !board.watched.iter().any(|watched| watched.name == name) {
-            lines.push((format!("{}: {}", Escaped(name), Escaped(reason)), theme.alarm()));
+    for trouble in board.alarms.degraded.iter() {
+        if !board.watched.iter().any(|watched| watched.name == trouble.name) {
+            let text = format!("{}: {}", Escaped(&trouble.name), told(trouble, board, ui));
+            lines.push((text, theme.alarm()));
         }
     }
     if board.alarms.degraded.more() > 0 {
         lines.push((format!("and {} more", board.alarms.degraded.more()), theme.alarm()));
     }
     lines.extend(classes(board, theme, width));
+    lines.extend(past(board, ui));
     if !board.words.is_empty() {
         lines.push(("messages".to_owned(), theme.head()));
     }
@@ -51,18 +53,41 @@ fn lines(ui: &Ui, board: &Board, width: u16) -> Vec<Line> {
     lines
 }
 
-fn interface(watched: &Watched, board: &Board, theme: Theme, width: u16) -> Vec<Line> {
+fn interface(watched: &Watched, board: &Board, ui: &Ui, width: u16) -> Vec<Line> {
+    let theme = ui.theme;
     let name = Escaped(&watched.name);
     let how = format!("received by {}, sent by {}", watched.ingress, watched.egress);
     let mut lines = vec![(format!("{name}: {how}"), theme.strong())];
-    if let Some(reason) = board.alarms.degraded.get(&watched.name) {
-        lines.push((format!("  DEGRADED: {}", Escaped(reason)), theme.alarm()));
+    for trouble in board.alarms.degraded.of(&watched.name) {
+        lines.push((format!("  DEGRADED: {}", told(trouble, board, ui)), theme.alarm()));
     }
     if width >= 70 {
         lines.push((format!("  {}", Escaped(&watched.reason)), theme.faint()));
     }
     for place in board.places.iter().filter(|place| place.interface == watched.name) {
         lines.push((attempts(place), Style::new()));
+    }
+    lines
+}
+
+/// What is or was wrong, and when.
+fn told(trouble: &Trouble, board: &Board, ui: &Ui) -> String {
+    let when = period(trouble.since, trouble.until, board.now, &ui.zone);
+    format!("{}, {when}", Escaped(&trouble.reason))
+}
+
+/// What is over: when nothing was seen, and what was wrong; the last of each first.
+fn past(board: &Board, ui: &Ui) -> Vec<Line> {
+    let blind = board.alarms.blind.over().rev().map(|spell| {
+        let when = period(spell.from, spell.until, board.now, &ui.zone);
+        format!("  {}: BLIND {when}: {}", Escaped(&spell.name), spell.reason)
+    });
+    let troubles = board.alarms.degraded.past().rev();
+    let troubles = troubles
+        .map(|trouble| format!("  {}: {}", Escaped(&trouble.name), told(trouble, board, ui)));
+    let mut lines: Vec<Line> = blind.chain(troubles).map(|text| (text, Style::new())).collect();
+    if !lines.is_empty() {
+        lines.insert(0, ("past troubles".to_owned(), ui.theme.head()));
     }
     lines
 }

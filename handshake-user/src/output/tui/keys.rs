@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::cursor::{Cursor, Step};
-use super::list::By;
+use super::list::{By, Line};
 use super::state::{Detail, Prompt, Tab, Ui};
 use crate::board::{Board, Row, Who};
 use crate::query::Query;
@@ -52,7 +52,7 @@ impl Ui {
         }
         match key.code {
             KeyCode::Char('q') => Action::Quit,
-            KeyCode::Char('e') => self.export(),
+            KeyCode::Char('e') => self.export(board),
             KeyCode::Enter => self.enter(board),
             code => {
                 self.choose(code, board);
@@ -74,6 +74,7 @@ impl Ui {
                 self.prompt = Some(Prompt { text: text.unwrap_or_default(), error: None });
             }
             KeyCode::Char('f' | ' ') => self.freeze(board),
+            KeyCode::Char('w') => self.turn_list_over(),
             KeyCode::Char('s' | '>') => self.sort_by(1),
             KeyCode::Char('S' | '<') => self.sort_by(-1),
             KeyCode::Char('r') => self.reverse(),
@@ -96,9 +97,21 @@ impl Ui {
         self.tab = Tab::ALL[tab];
     }
 
+    /// Only the open attempts that wait, or the failed ones again.
+    fn turn_list_over(&mut self) {
+        (self.help, self.detail) = (None, None);
+        if self.tab == Tab::Overview || !self.list.is_waiting_only {
+            self.list.turn_over();
+        }
+        self.tab = Tab::Overview;
+        self.cursor = Cursor::default();
+    }
+
     /// One step out of where we are.
     fn back(&mut self, board: &Board) {
         if self.help.take().is_some() || self.detail.take().is_some() {
+        } else if self.tab == Tab::Overview && self.list.is_waiting_only {
+            self.turn_list_over();
         } else if let Some(who) = self.scope.take() {
             self.tab = if matches!(who, Who::Peer(_)) { Tab::Peers } else { Tab::Services };
             self.refilter(board);
@@ -135,7 +148,7 @@ impl Ui {
     fn reverse(&mut self) {
         match self.tab {
             Tab::Overview => {
-                self.list.descending = !self.list.descending;
+                self.list.reverse();
                 self.cursor = Cursor::default();
             }
             Tab::Services => self.services.reverse(),
@@ -175,14 +188,24 @@ impl Ui {
     fn go_in_list(&mut self, step: Step) {
         let list = &self.list;
         let index = self.cursor.index(list.len(), |id| list.place(id));
-        self.cursor.go(step, index, list.len(), |index| list.row(index).map(|row| row.attempt.id));
+        self.cursor.go(step, index, list.len(), |index| list.id(index));
     }
 
     fn go_in_sheet(&mut self, step: Step, board: &Board) {
-        let rows = self.standings(board);
-        let keys: Vec<Who> = rows.iter().map(|standing| standing.who).collect();
+        let keys = self.names(board);
         let sheet = if self.tab == Tab::Services { &mut self.services } else { &mut self.peers };
         sheet.go(step, &keys);
+    }
+
+    /// The services or peers that are shown, in order.
+    fn names(&self, board: &Board) -> Vec<Who> {
+        self.standings(self.shown(board)).iter().map(|standing| standing.who).collect()
+    }
+
+    /// The service or peer that is chosen, if it has a name.
+    fn chosen_name(&self, board: &Board) -> Option<Who> {
+        let sheet = if self.tab == Tab::Services { &self.services } else { &self.peers };
+        sheet.chosen(&self.names(board)).filter(|who| *who != Who::Other)
     }
 
     /// Enter: from a service or peer to its failures, from a failure to its segments.
@@ -193,15 +216,21 @@ impl Ui {
         match self.tab {
             Tab::Overview => {
                 let index = self.cursor.index(self.list.len(), |id| self.list.place(id));
-                let Some(row) = self.list.row(index).cloned() else { return Action::Draw };
-                let detail = Detail { row: Arc::clone(&row), segments: Vec::new(), scroll: 0 };
-                self.detail = Some(detail);
+                let row = match self.list.line(index) {
+                    Some(Line::Row(row)) => Arc::clone(row),
+                    Some(Line::More(_)) => {
+                        self.turn_list_over();
+                        return Action::Draw;
+                    }
+                    None => return Action::Draw,
+                };
+                let at = self.shown(board).now;
+                let segments = Vec::new();
+                self.detail = Some(Detail { row: Arc::clone(&row), segments, scroll: 0, at });
                 Action::Segments(row)
             }
             Tab::Services | Tab::Peers => {
-                let keys: Vec<Who> = self.standings(board).iter().map(|one| one.who).collect();
-                let sheet = if self.tab == Tab::Services { &self.services } else { &self.peers };
-                if let Some(who) = sheet.chosen(&keys).filter(|who| *who != Who::Other) {
+                if let Some(who) = self.chosen_name(board) {
                     self.scope = Some(who);
                     self.cursor = Cursor::default();
                     self.tab = Tab::Overview;
@@ -213,16 +242,20 @@ impl Ui {
         }
     }
 
-    fn export(&mut self) -> Action {
-        if let Some(detail) = self.detail.as_ref().filter(|detail| !detail.row.is_open) {
-            return Action::Export(vec![Arc::clone(&detail.row)]);
-        }
-        if matches!(self.tab, Tab::Latency | Tab::Interfaces) {
-            return Action::ExportSummary;
-        }
-        let rows = self.list.rows();
-        if rows.is_empty() || self.detail.is_some() {
-            self.note("nothing to export: no attempt listed here has ended".to_owned());
+    /// What is looked at, listed, or of the chosen service or peer.
+    fn export(&mut self, board: &Board) -> Action {
+        let rows = match (&self.detail, self.tab) {
+            (Some(detail), _) => vec![Arc::clone(&detail.row)],
+            (None, Tab::Latency | Tab::Interfaces) => return Action::ExportSummary,
+            (None, Tab::Overview) => self.list.rows(),
+            (None, Tab::Services | Tab::Peers) => {
+                let who = self.chosen_name(board);
+                who.map(|who| self.attempts_of(who, board)).unwrap_or_default()
+            }
+        };
+        if rows.is_empty() {
+            let what = "nothing to export: there is no failed or waiting attempt of it";
+            self.note(what.to_owned(), board.now);
             return Action::Draw;
         }
         Action::Export(rows)

@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::list::{By, outcome};
+use super::list::{By, Line, outcome};
 use super::sheet::{failures, who};
 use super::state::Ui;
 use super::table::{Cell, Column, Shape, Table};
@@ -30,15 +30,15 @@ const COLUMNS: [Column; 8] = [
     Column { title: "iface", least: 6, rank: 7, shape: Shape::Text },
 ];
 
-/// Draws the view: numbers of now, rows of `shown`.
+/// Draws what stands below the numbers; `now` is the board as it is, `shown` as it was frozen.
 pub(super) fn draw(ui: &mut Ui, now: &Board, shown: &Board, area: Rect, buffer: &mut Buffer) {
-    let used = numbers(ui.theme, now, area, buffer);
-    let area = below(area, used);
-    let used = if area.height >= 12 { failing(ui, shown, area, buffer) } else { 0 };
+    let is_roomy = area.height >= 12 && !ui.list.is_waiting_only;
+    let used = if is_roomy { failing(ui, shown, area, buffer) } else { 0 };
     table(ui, shown, now, below(area, used), buffer);
 }
 
-fn below(area: Rect, used: u16) -> Rect {
+/// What is left of an area below its first lines.
+pub(super) fn below(area: Rect, used: u16) -> Rect {
     let used = used.min(area.height);
     Rect { y: area.y + used, height: area.height - used, ..area }
 }
@@ -54,8 +54,8 @@ struct Number {
     full: Option<f64>,
 }
 
-/// Six numbers and their sparklines in two columns; returns the lines used.
-fn numbers(theme: Theme, board: &Board, area: Rect, buffer: &mut Buffer) -> u16 {
+/// Six numbers and their sparklines in two columns, never frozen; returns the lines used.
+pub(super) fn numbers(theme: Theme, board: &Board, area: Rect, buffer: &mut Buffer) -> u16 {
     let half = area.width / 2;
     let numbers = six(theme, board, usize::from(half));
     let wide = half >= 36;
@@ -171,8 +171,11 @@ fn table(ui: &mut Ui, shown: &Board, now: &Board, area: Rect, buffer: &mut Buffe
     }
     let area = below(area, titled.into());
     let rows: Vec<Vec<Cell>> = (top..len.min(top + page))
-        .filter_map(|index| ui.list.row(index))
-        .map(|row| cells(row, shown.now, theme, &zone))
+        .filter_map(|index| ui.list.line(index))
+        .map(|line| match line {
+            Line::Row(row) => cells(row, shown.now, theme, &zone),
+            Line::More(more) => vec![Cell::styled(more_waiting(more), theme.doubtful())],
+        })
         .collect();
     let none = rows.is_empty();
     let by = By::ALL.iter().position(|by| *by == ui.list.by).unwrap_or(0);
@@ -181,26 +184,39 @@ fn table(ui: &mut Ui, shown: &Board, now: &Board, area: Rect, buffer: &mut Buffe
     table.draw(area, buffer, &mut ui.widths);
     if none {
         let text = cut(nothing(ui, now), area.width.saturating_sub(1).into(), theme);
-        put(buffer, area, 1, 1, &text, theme.faint());
+        put(buffer, area, 1, 1, &text, Style::new());
     }
+}
+
+/// What stands for those for which there is no room.
+fn more_waiting(more: u64) -> String {
+    format!("+{} more waiting: w shows all", count(more))
 }
 
 fn title(ui: &Ui, index: usize, len: usize) -> String {
     let list = &ui.list;
-    let mut title = format!("failed attempts: {}", list.failed());
-    if list.waiting() > 0 {
-        title.push_str(&format!(", waiting: {}", list.waiting()));
+    let place = if len > 0 { format!("  ({} of {len})", index + 1) } else { String::new() };
+    let waiting = list.waiting() as u64 + list.unlisted;
+    if !list.is_waiting_only {
+        let failed = format!("failed attempts: {}", list.failed());
+        return match waiting {
+            0 => format!("{failed}{place}"),
+            n => format!("{failed}, waiting: {n}{place}"),
+        };
     }
-    if len > 0 {
-        title.push_str(&format!("  ({} of {len})", index + 1));
-    }
-    title
+    let which = match list.unlisted {
+        0 => format!("waiting: {waiting}"),
+        _ => format!("waiting: {waiting}, the oldest {}", list.waiting()),
+    };
+    format!("{which}{place}  w: failed ones")
 }
 
 /// Why there is no row.
 fn nothing(ui: &Ui, board: &Board) -> &'static str {
     if ui.filter.is_some() || ui.scope.is_some() {
         "none passes the filter (Esc: all)"
+    } else if ui.list.is_waiting_only {
+        "no open attempt waits"
     } else if board.history.now().started > 0.0 || board.outcomes.iter().any(|count| *count > 0) {
         "no attempt has failed"
     } else {

@@ -11,8 +11,8 @@ use super::list::List;
 use super::sheet::Sheet;
 use super::table::Widths;
 use super::theme::Theme;
-use crate::attempt::Nanos;
-use crate::board::{Board, Row, Standing, Who, blank};
+use crate::attempt::{Attempt, Nanos};
+use crate::board::{Board, Row, Standing, Who};
 use crate::books::network;
 use crate::outcome::Outcome;
 use crate::output::tui::timeline::Segment;
@@ -73,6 +73,8 @@ pub(super) struct Detail {
     pub(super) row: Arc<Row>,
     pub(super) segments: Vec<Segment>,
     pub(super) scroll: usize,
+    /// When it was looked at.
+    pub(super) at: Nanos,
 }
 
 /// See the module.
@@ -96,8 +98,8 @@ pub struct Ui {
     pub(super) scroll: usize,
     /// Lines that can be scrolled, and lines of the screen, when last drawn.
     pub(super) scrollable: (usize, usize),
-    /// Said once, until the next key.
-    pub(super) note: Option<String>,
+    /// Said until the next key, or for a while since then.
+    pub(super) note: Option<(Nanos, String)>,
 }
 
 impl Ui {
@@ -125,23 +127,28 @@ impl Ui {
         }
     }
 
-    /// Says something until the next key.
-    pub fn note(&mut self, note: String) {
-        self.note = Some(note);
+    /// Says something until the next key, or for a while from `now` on.
+    pub fn note(&mut self, note: String, now: Nanos) {
+        self.note = Some((now, note));
     }
 
-    /// The attempt that is looked at, if it is open.
+    /// The attempt that is looked at, if it is open and shall be followed.
     #[must_use]
     pub fn open_detail(&self) -> Option<u64> {
-        let detail = self.detail.as_ref()?;
+        let detail = self.detail.as_ref().filter(|_| self.frozen.is_none())?;
         detail.row.is_open.then_some(detail.row.attempt.id)
     }
 
-    /// What is known now of the attempt that is looked at.
-    pub fn look_at(&mut self, row: Arc<Row>, segments: Vec<Segment>) {
+    /// What is known `now` of the attempt that is looked at.
+    pub fn look_at(&mut self, row: Arc<Row>, segments: Vec<Segment>, now: Nanos) {
         if let Some(detail) = &mut self.detail {
-            (detail.row, detail.segments) = (row, segments);
+            (detail.row, detail.segments, detail.at) = (row, segments, now);
         }
+    }
+
+    /// What the views show: the board, or what it was when it was frozen.
+    pub(super) fn shown<'a>(&'a self, board: &'a Board) -> &'a Board {
+        self.frozen.as_ref().map_or(board, |(_, frozen)| frozen)
     }
 
     /// The segments of the attempt that is looked at.
@@ -159,6 +166,10 @@ impl Ui {
             scope.is_none_or(|who| concerns(row, who))
                 && filter.as_ref().is_none_or(|filter| filter.matches_view(&row.view()))
         });
+        // Nobody knows which of those that are not listed would pass.
+        let chosen = filter.is_some() || scope.is_some();
+        let unlisted = shown.all_waiting.saturating_sub(shown.waiting.len() as u64);
+        self.list.unlisted = if chosen { 0 } else { unlisted };
     }
 
     /// Another filter or scope, or other rows: the list is made anew.
@@ -177,15 +188,26 @@ impl Ui {
             open || standing.outcomes[*outcome as usize] > 0
         });
         had.any(|outcome| {
-            let attempt = blank(key, outcome);
+            let attempt = Attempt::blank(key, outcome);
             filter.matches_view(&AttemptView { attempt: &attempt, place: None, to_wall: 0 })
         })
     }
 
-    /// The failed attempts that are listed.
+    /// The attempts that are listed, also those for which there is no room.
     #[must_use]
     pub fn listed(&self) -> Vec<Arc<Row>> {
         self.list.rows()
+    }
+
+    /// The attempts of a service or peer that pass the filter: open ones first.
+    pub(super) fn attempts_of(&self, who: Who, board: &Board) -> Vec<Arc<Row>> {
+        let board = self.shown(board);
+        let filter = self.filter.as_ref();
+        let all = board.waiting.iter().chain(board.rows.since(0).rev());
+        let passes = |row: &&Arc<Row>| {
+            concerns(row, who) && filter.is_none_or(|filter| filter.matches_view(&row.view()))
+        };
+        all.filter(passes).cloned().collect()
     }
 }
 

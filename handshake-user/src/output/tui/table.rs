@@ -51,7 +51,7 @@ pub(super) struct Table<'a> {
     pub(super) columns: &'a [Column],
     /// Column sorted by, and whether largest first.
     pub(super) sort: (usize, bool),
-    /// Cells of the rows that are visible, all columns.
+    /// Cells of the rows that are visible, all columns; or one, which takes the whole line.
     pub(super) rows: Vec<Vec<Cell>>,
     /// Which of these is chosen.
     pub(super) chosen: Option<usize>,
@@ -85,7 +85,8 @@ impl Table<'_> {
     fn widen(&self, widths: &mut Widths) {
         widths.resize(self.columns.len(), 0);
         for (index, column) in self.columns.iter().enumerate() {
-            let cells = self.rows.iter().map(|row| width(&row[index].text)).max().unwrap_or(0);
+            let rows = self.rows.iter().filter(|row| row.len() == self.columns.len());
+            let cells = rows.map(|row| width(&row[index].text)).max().unwrap_or(0);
             // A mark of the order may follow the title.
             let wanted = cells.max(width(column.title) + 1) as u16;
             widths[index] = widths[index].max(wanted).max(column.least);
@@ -106,6 +107,11 @@ impl Table<'_> {
         }
         let line = Rect { y: area.y + y, height: 1, ..area };
         buffer.set_style(line, base);
+        if let ([cell], true) = (cells, self.columns.len() > 1) {
+            let text = cut(&cell.text, area.width.into(), self.theme);
+            put(buffer, area, 0, y, &text, base.patch(cell.style));
+            return;
+        }
         let mut x = 0;
         for ((cell, column), wide) in cells.iter().zip(self.columns).zip(widths) {
             let Some(wide) = *wide else { continue };

@@ -1,25 +1,65 @@
 //! Keys as data: what each makes of the state.
 
+use handshake_common::abi::{COUNTERS, Hook};
 use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{Action, Theme, Ui};
-use crate::attempt::{Endpoint, Key};
-use crate::board::{Board, blank};
+use crate::attempt::{Attempt, Endpoint, Key, OpenView};
+use crate::board::{Board, Glance};
+use crate::books::Books;
+use crate::metrics::Metrics;
 use crate::outcome::Outcome;
-use crate::snapshot::AttemptView;
+use crate::snapshot::{AttemptView, Place, Role};
 
 fn ui() -> Ui {
     Ui::new(Theme { color: false, ascii: false }, TimeZone::UTC)
 }
 
-/// Attempts refused by ports 1, 2 and 3.
+fn key(port: u16) -> Key {
+    let end = |port| Endpoint { address: [0, 0, 0, 1], port };
+    Key { client: end(1000 + port), server: end(port), ip_version: 6 }
+}
+
+/// Attempts refused by ports 1, 2 and 3, and open ones of ports 1 and 2, seen since the first look.
 fn board() -> Board {
+    let mut board = failed();
+    let (metrics, books) = (Metrics::new(), Books::new());
+    let place = Place { interface: "eth0", hook: "xdp", role: Role::Server };
+    let glance = Glance {
+        now: 5_000_000_000,
+        to_wall: 0,
+        started: 5,
+        outcomes: [0; Outcome::ALL.len()],
+        retransmits: 0,
+        counters: &[[0; COUNTERS]; Hook::ALL.len()],
+        metrics: &metrics,
+        books: &books,
+        place: &|_| place,
+        sampled: None,
+    };
+    let open = |id: u64| OpenView {
+        id,
+        key: key(id as u16 - 9),
+        source: 0,
+        began: id as i64,
+        last: id as i64,
+        client_isn: 0,
+        answered: false,
+        two_sided: false,
+        unanswered: Outcome::NoAnswer,
+        syn_retrans: 0,
+        synack_retrans: 0,
+    };
+    board.look(&glance, [10, 11].into_iter().map(open));
+    board
+}
+
+fn failed() -> Board {
     let mut board = Board::new(0, 10);
     for port in 1..=3 {
-        let end = |port| Endpoint { address: [0, 0, 0, 1], port };
-        let key = Key { client: end(1000 + port), server: end(port), ip_version: 6 };
-        let mut attempt = blank(key, Outcome::Refused);
+        let key = key(port);
+        let mut attempt = Attempt::blank(key, Outcome::Refused);
         attempt.id = port.into();
         board.record(&AttemptView { attempt: &attempt, place: None, to_wall: 0 }, None);
     }
@@ -55,6 +95,7 @@ fn keys(text: &str) -> Vec<KeyEvent> {
 /// What is worth knowing of the state.
 fn state(ui: &Ui) -> String {
     let mut words = vec![ui.tab.name().to_lowercase()];
+    words.extend(ui.list.is_waiting_only.then(|| "waiting".to_owned()));
     words.extend(ui.help.map(|_| "help".to_owned()));
     words.extend(ui.detail.as_ref().map(|detail| format!("attempt={}", detail.row.attempt.id)));
     words.extend(ui.prompt.as_ref().map(|prompt| format!("typing={}", prompt.text)));
@@ -114,6 +155,19 @@ fn keys_change_the_state_as_help_says() {
         ("sss Enter", "overview attempt=3 rows=3"),
         ("sss r Enter", "overview attempt=1 rows=3"),
         ("s S Enter", "overview attempt=3 rows=3"),
+        // The open ones that wait, the longest first; there and back.
+        ("w", "overview waiting rows=2"),
+        ("w j", "overview waiting row=11 rows=2"),
+        ("w r Enter", "overview waiting attempt=11 rows=2"),
+        ("w Enter Esc", "overview waiting rows=2"),
+        ("w Esc", "overview rows=3"),
+        ("w w", "overview rows=3"),
+        ("w 2", "services waiting rows=2"),
+        ("w 2 w", "overview waiting rows=2"),
+        ("Enter w", "overview waiting rows=2"),
+        ("w / port:2 Enter", "overview waiting filter=port:2 rows=1"),
+        ("w / port:2 Enter Esc", "overview filter=port:2 rows=1"),
+        ("w s Enter", "overview waiting attempt=11 rows=2"),
     ] {
         assert_eq!(after(keys).0, expected, "{keys}");
     }
@@ -131,9 +185,14 @@ fn some_keys_ask_the_program_for_something() {
         Action::Export(rows) => rows.iter().map(|row| row.attempt.id).collect::<Vec<_>>(),
         other => panic!("{keys}: {other:?}"),
     };
-    assert_eq!(exported("e"), [3, 2, 1]);
-    assert_eq!(exported("/ port:2 Enter e"), [2]);
+    // What waits stands first.
+    assert_eq!(exported("e"), [10, 11, 3, 2, 1]);
+    assert_eq!(exported("/ port:2 Enter e"), [11, 2]);
     assert_eq!(exported("j Enter e"), [2]);
+    assert_eq!(exported("w e"), [10, 11]);
+    assert_eq!(exported("w r e"), [11, 10]);
+    assert_eq!(exported("w Enter e"), [10]);
+    assert_eq!(after("2 / port:7 Enter e").1, Action::Draw);
     assert!(matches!(after("Enter").1, Action::Segments(row) if row.attempt.id == 3));
 }
 

@@ -118,6 +118,61 @@ pub(super) fn duration(ns: Nanos) -> String {
     lines::duration(ns)
 }
 
+/// How long something lasted, in whole seconds and larger units.
+pub(super) fn span(ns: Nanos) -> String {
+    let seconds = ns.max(0) / 1_000_000_000;
+    let (minutes, hours) = (seconds / 60, seconds / 3_600);
+    match seconds {
+        0 => "<1s".to_owned(),
+        1..120 => format!("{seconds}s"),
+        120..7_200 => format!("{minutes}m{:02}s", seconds % 60),
+        7_200..172_800 => format!("{hours}h{:02}m", minutes % 60),
+        _ => format!("{}d{:02}h", hours / 24, hours % 24),
+    }
+}
+
+/// When something was, as seen from `now`: the day is said if it may be another one.
+pub(super) fn moment(ns: Nanos, now: Nanos, zone: &TimeZone) -> String {
+    const TWENTY_HOURS: Nanos = 20 * 3_600 * 1_000_000_000;
+    let is_today = now.saturating_sub(ns) < TWENTY_HOURS;
+    formatted(ns, zone, if is_today { "%H:%M:%S" } else { "%m-%d %H:%M:%S" })
+}
+
+/// From when until when, and for how long; "since" what lasts.
+pub(super) fn period(from: Nanos, until: Option<Nanos>, now: Nanos, zone: &TimeZone) -> String {
+    let since = moment(from, now, zone);
+    let lasted = span(until.unwrap_or(now).saturating_sub(from));
+    match until {
+        None => format!("since {since} ({lasted})"),
+        Some(until) => {
+            let day = |ns| formatted(ns, zone, "%F");
+            let is_same_day = day(from) == day(until);
+            let until = if is_same_day { clock(until, zone) } else { moment(until, now, zone) };
+            format!("{since}–{until} ({lasted})")
+        }
+    }
+}
+
+/// Breaks a text into at most so many lines, between words if it can; the last one is cut in its
+/// middle: of a path, the name stays.
+pub(super) fn broken(text: &str, wide: usize, lines: usize, theme: Theme) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut rest = text;
+    while broken.len() + 1 < lines && width(rest) > wide {
+        let line = head(rest, wide);
+        // Of a word longer than half a line, as much as fits.
+        let blank = line.rfind(' ').filter(|at| *at >= line.len() / 2);
+        let line = blank.map_or(line, |at| &line[..at]);
+        if line.is_empty() {
+            break;
+        }
+        broken.push(line.to_owned());
+        rest = rest[line.len()..].trim_start();
+    }
+    broken.push(cut_middle(rest, wide, theme));
+    broken
+}
+
 /// Time of day to the second.
 pub(super) fn clock(ns: Nanos, zone: &TimeZone) -> String {
     formatted(ns, zone, "%H:%M:%S")
@@ -153,6 +208,45 @@ mod tests {
             assert!(width(&short) <= most, "{short}");
         }
         assert_eq!(cut_middle("[fd77:2::1234:5678:9abc]:65535", 15, THEME), "[fd77…bc]:65535");
+    }
+
+    #[test]
+    fn spans_and_periods_say_from_when_to_when_and_for_how_long() {
+        const SECOND: Nanos = 1_000_000_000;
+        for (seconds, text) in [
+            (0, "<1s"),
+            (1, "1s"),
+            (119, "119s"),
+            (120, "2m00s"),
+            (7_199, "119m59s"),
+            (7_200, "2h00m"),
+            (200_000, "2d07h"),
+        ] {
+            assert_eq!(span(seconds * SECOND), text);
+        }
+        let zone = TimeZone::UTC;
+        let told = |until, now| period(60 * SECOND, until, now * SECOND, &zone);
+        assert_eq!(told(None, 100), "since 00:01:00 (40s)");
+        let day = 86_400 * SECOND;
+        assert_eq!(told(Some(day), 90_000), "01-01 00:01:00–00:00:00 (23h59m)");
+        assert_eq!(told(Some(day), 190_000), "01-01 00:01:00–01-02 00:00:00 (23h59m)");
+        assert_eq!(told(Some(75 * SECOND), 100), "00:01:00–00:01:15 (15s)");
+        assert_eq!(told(Some(75 * SECOND), 90_000), "01-01 00:01:00–00:01:15 (15s)");
+    }
+
+    #[test]
+    fn a_message_is_broken_between_words_and_keeps_its_end() {
+        let text = "wrote 12 attempts to /var/lib/somewhere/deep/handshake-20261123-120000.json";
+        assert_eq!(broken(text, 80, 2, THEME), [text]);
+        assert_eq!(
+            broken(text, 40, 2, THEME),
+            ["wrote 12 attempts to", "/var/lib/some…shake-20261123-120000.json"]
+        );
+        assert_eq!(broken("名前名前名前", 5, 2, THEME), ["名前", "名前…"]);
+        for wide in 0..90 {
+            let lines = broken(text, wide, 2, THEME);
+            assert!(lines.len() <= 2 && lines.iter().all(|line| width(line) <= wide), "{wide}");
+        }
     }
 
     #[test]

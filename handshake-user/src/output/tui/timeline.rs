@@ -14,7 +14,7 @@ use super::text::{count, cut, duration, fine_clock, put};
 use super::theme::Theme;
 use super::words::evidence;
 use crate::attempt::{Attempt, IcmpEnd, Nanos, Opening, ip_addr};
-use crate::board::{Board, Row};
+use crate::board::Row;
 use crate::outcome::Side;
 use crate::output::escape::Escaped;
 use crate::output::lines::icmp_name;
@@ -160,10 +160,10 @@ const COLUMNS: [Column; 10] = [
 ];
 
 /// Draws the view.
-pub(super) fn draw(ui: &mut Ui, board: &Board, area: Rect, buffer: &mut Buffer) {
+pub(super) fn draw(ui: &mut Ui, area: Rect, buffer: &mut Buffer) {
     let (theme, zone) = (ui.theme, ui.zone.clone());
     let Some(detail) = &mut ui.detail else { return };
-    let lines = facts(&detail.row, board.now, theme, &zone, usize::from(area.width));
+    let lines = facts(&detail.row, detail.at, theme, &zone, usize::from(area.width));
     // At least the head and two segments shall be seen.
     let room = usize::from(area.height.saturating_sub(3)).max(1);
     let shown = lines.len().min(room);

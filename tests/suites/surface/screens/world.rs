@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use handshake_common::abi::{COUNTERS, Counter, Hook};
 use handshake_user::attempt::{Attempt, Endpoint, IcmpEnd, Key, Nanos, OpenView};
-use handshake_user::board::{Board, Glance, Watched, blank};
+use handshake_user::board::{Board, Glance, Watched};
 use handshake_user::books::Books;
 use handshake_user::metrics::Metrics;
 use handshake_user::outcome::{EndedBy, Outcome, Side};
@@ -97,7 +97,7 @@ impl World {
             t_first: self.now - ns,
             t_end: Some(self.now),
             client_isn: 0xffff_ffff,
-            ..blank(key(client, server), outcome)
+            ..Attempt::blank(key(client, server), outcome)
         }
     }
 
@@ -159,18 +159,19 @@ impl World {
 
     /// An open attempt times out.
     pub(crate) fn give_up(&mut self, open: &OpenView) {
-        let blank = blank(open.key, Outcome::NoAnswer);
+        let blank = Attempt::blank(open.key, Outcome::NoAnswer);
         let end = Some(self.now);
         self.end(&Attempt { id: open.id, t_first: open.began, t_end: end, ..blank });
     }
 
     pub(crate) fn watch(&mut self, name: &str) {
-        self.board.watched.push(Watched {
+        let watched = Watched {
             name: name.to_owned(),
             ingress: "TCX".to_owned(),
             egress: "TCX".to_owned(),
             reason: "TC because native XDP slows down TCP on veth".to_owned(),
-        });
+        };
+        self.board.watch(watched, self.now);
     }
 }
 
