@@ -93,6 +93,22 @@ fn down_and_up_again_changes_nothing() -> Result<()> {
 }
 
 #[test]
+fn an_address_that_goes_away_does_not_change_whose_attempt_it_was() -> Result<()> {
+    let lab = Lab::direct()?;
+    let _services = Services::start(&lab)?;
+    let watcher = Watcher::start(&lab.client, &["-i", "cli0", "--timeout", "2s"])?;
+    let client = traffic::silent(&lab, Family::V4, Duration::from_millis(1200))?;
+    assert!(watcher.attempts().is_empty(), "it is still open");
+    lab.client.run(&["ip", "address", "flush", "dev", "cli0"])?;
+    watcher.await_attempts(1, Duration::from_secs(10))?;
+    let report = watcher.stop()?;
+    let attempts = from_client(&report.attempts, client);
+    assert_eq!(attempts[0]["outcome"], "no-answer");
+    assert_eq!(attempts[0]["role"], "client");
+    Ok(())
+}
+
+#[test]
 fn a_renamed_device_is_followed_under_its_new_name() -> Result<()> {
     let lab = Lab::direct()?;
     let _services = Services::start(&lab)?;

@@ -30,10 +30,10 @@ const VERDICT: Duration = Duration::from_secs(12);
 const BRIEF: Duration = Duration::from_millis(400);
 
 /// A directory of its own, removed in the end.
-struct Directory(PathBuf);
+pub(super) struct Directory(pub(super) PathBuf);
 
 impl Directory {
-    fn new(name: &str) -> Result<Self> {
+    pub(super) fn new(name: &str) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("handshake-{}-{name}", std::process::id()));
         fs::create_dir_all(&path)?;
         Ok(Self(path))

@@ -1,13 +1,17 @@
 //! The terminal UI on a terminal: what a person sees, and that the terminal is given back.
 use std::num::NonZero;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use handshake_tests::lab::{Family, Lab, Namespace};
-use handshake_tests::process::tether;
+use handshake_tests::process::{eventually, tether};
 use handshake_tests::pty::Session;
 use handshake_tests::traffic::{self, Services};
 use handshake_tests::watcher::binary;
+use serde_json::{Value, json};
+
+use super::recording::Directory;
 
 /// How long the program may take to load, attach and draw, on a busy machine.
 const START: Duration = Duration::from_secs(20);
@@ -33,8 +37,19 @@ fn screen(shown: &[u8], columns: u16, lines: u16) -> String {
 
 /// `handshake watch --format tui` before a person.
 fn watch(namespace: &Namespace, device: &str, columns: u16, lines: u16) -> Result<Session> {
-    let mut command = namespace.command(binary()?);
-    command.args(["watch", "--format", "tui", "--timeout", "2s", "-i", device]);
+    start(namespace, &["--timeout", "2s", "-i", device], Path::new("/"), (columns, lines))
+}
+
+/// The same with these arguments, in the directory where it writes what is asked for.
+fn start(
+    namespace: &Namespace,
+    arguments: &[&str],
+    directory: &Path,
+    (columns, lines): (u16, u16),
+) -> Result<Session> {
+    let mut command = namespace.command("env");
+    command.arg("-C").arg(directory).arg(binary()?);
+    command.args(["watch", "--format", "tui"]).args(arguments);
     command.env("TERM", "xterm-256color").env_remove("NO_COLOR").env("LC_ALL", "C.UTF-8");
     tether(&mut command);
     let session = Session::start(command, columns, lines)?;
@@ -49,6 +64,13 @@ fn await_words(session: &Session, (columns, lines): (u16, u16), words: &[&str]) 
         words.iter().all(|word| screen.contains(word))
     };
     Ok(screen(&session.until(SOON, all)?, columns, lines))
+}
+
+/// Another size, in which these words show. Keys wait until they do, as a person would: the library that
+/// reads them may keep back one that comes together with a change of size until the next comes.
+fn resize(session: &Session, size: (u16, u16), word: &str) -> Result<()> {
+    session.resize(size.0, size.1)?;
+    await_words(session, size, &[word]).map(drop)
 }
 
 #[test]
@@ -70,11 +92,11 @@ fn a_dead_host_a_closed_port_and_a_full_queue_are_on_the_first_screen() -> Resul
     ensure!(line(&closed).contains("refused"), "{seen}");
     ensure!(line(&absent).contains("no"), "{seen}");
     // One key: by service, also on a small screen.
-    session.resize(40, 12)?;
+    resize(&session, (40, 12), "1 All")?;
     session.press("2")?;
     await_words(&session, (40, 12), &["service", &closed, &absent, &full])?;
     // Three keys: the segments of the refused attempt, which stands first.
-    session.resize(80, 24)?;
+    resize(&session, (80, 24), "2 Services")?;
     session.press("s")?;
     session.press("1")?;
     await_words(&session, (80, 24), &["no-answer", &absent])?;
@@ -152,6 +174,81 @@ fn suspended_it_gives_the_terminal_back_and_takes_it_again() -> Result<()> {
     session.press("q")?;
     session.until(SOON, |shown| String::from_utf8_lossy(shown).contains("ENDED 0"))?;
     ensure!(session.wait(SOON)?.success());
+    Ok(())
+}
+
+#[test]
+fn an_interface_that_is_down_or_gone_is_told_until_it_is_back() -> Result<()> {
+    const SIZE: (u16, u16) = (100, 30);
+    let namespace = Namespace::new()?;
+    let add = ["ip", "link", "add", "gone0", "type", "veth", "peer", "name", "gone1"];
+    let ends = ["gone0", "gone1"];
+    namespace.run(&add)?;
+    ends.iter().try_for_each(|end| namespace.up(end))?;
+    let mut session = watch(&namespace, "gone0", SIZE.0, SIZE.1)?;
+    let is_told = |session: &Session| screen(&session.shown(), SIZE.0, SIZE.1).contains("DEGRADED");
+    let clears = || eventually("the alarm clears", SOON, || !is_told(&session));
+    clears()?;
+    namespace.run(&["ip", "link", "set", "gone0", "down"])?;
+    await_words(&session, SIZE, &["DEGRADED gone0: down, since"])?;
+    namespace.up("gone0")?;
+    clears()?;
+    namespace.run(&["ip", "link", "set", "gone1", "down"])?;
+    await_words(&session, SIZE, &["DEGRADED gone0: no carrier, since"])?;
+    namespace.up("gone1")?;
+    clears()?;
+    namespace.run(&["ip", "link", "del", "gone0"])?;
+    await_words(
+        &session,
+        SIZE,
+        &["DEGRADED gone0: the interface is gone", "BLIND at gone0 since"],
+    )?;
+    namespace.run(&add)?;
+    ends.iter().try_for_each(|end| namespace.up(end))?;
+    clears()?;
+    let seen = await_words(&session, SIZE, &["BLIND at gone0 ", "): interface-gone"])?;
+    ensure!(seen.contains('–') && !seen.contains("BLIND at gone0 since"), "{seen}");
+    session.press("5")?;
+    let troubles = ["gone0: down, ", "gone0: no carrier, ", "gone0: the interface is gone, "];
+    await_words(&session, SIZE, &troubles)?;
+    session.press("q")?;
+    ensure!(session.wait(SOON)?.success());
+    Ok(())
+}
+
+#[test]
+fn open_attempts_are_all_reached_and_written_as_unfinished() -> Result<()> {
+    const OPEN: u32 = 40;
+    const SIZE: (u16, u16) = (80, 24);
+    let lab = Lab::direct()?;
+    let _services = Services::start(&lab)?;
+    let directory = Directory::new("screen")?;
+    let arguments = ["--timeout", "30s", "-i", "srv0"];
+    let mut session = start(&lab.server, &arguments, &directory.0, SIZE)?;
+    // One fails, and has a part of the screen; nobody answers the others.
+    traffic::refused(&lab, Family::V4)?;
+    ensure!(traffic::flood(&lab, OPEN)? == OPEN);
+    await_words(&session, SIZE, &["refused", "no answer yet", "more waiting: w shows all"])?;
+    session.press("wG")?;
+    await_words(&session, SIZE, &["(40 of 40)", "w: failed ones"])?;
+    session.press("e")?;
+    let told = ["wrote 40 attempts, 40 of them", "? help"];
+    await_words(&session, SIZE, &told)?;
+    session.press("q")?;
+    ensure!(session.wait(SOON)?.success());
+    let files: Vec<_> = std::fs::read_dir(&directory.0)?.collect::<Result<_, _>>()?;
+    ensure!(files.len() == 1, "{files:?}");
+    let text = std::fs::read_to_string(files[0].path())?;
+    let records: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    assert_eq!(records.len(), OPEN as usize);
+    for record in records {
+        assert_eq!(
+            (&record["outcome"], &record["ended_by"]),
+            (&json!("unfinished"), &json!("eof"))
+        );
+        assert_eq!((&record["role"], &record["iface"]), (&json!("server"), &json!("srv0")));
+        assert!(record["t_syn"].is_string() && record["syn"]["win"].is_number(), "{record}");
+    }
     Ok(())
 }
 
