@@ -14,10 +14,8 @@ mod rows;
 mod standing;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ahash::AHashMap;
 use handshake_common::abi::{COUNTERS, Counter, Hook};
 
 use crate::attempt::{Nanos, OpenView};
@@ -26,7 +24,7 @@ use crate::evidence::Segments;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::snapshot::{AttemptView, Latencies, Place, Role};
-use standing::{Open, Trails};
+use standing::{Opens, Trails};
 
 pub use blind::{Blind, Spell};
 pub use degraded::{Degraded, MOST_DEGRADED, Trouble};
@@ -338,23 +336,21 @@ impl Board {
             self.say(glance.now, change);
         }
         self.services = self.trails.services(glance.books, &open);
-        self.peers = self.trails.peers(glance.books);
+        self.peers = self.trails.peers(glance.books, &open);
     }
 
-    /// Counts open attempts by service, and lists those that wait.
+    /// Counts open attempts by service and peer, and lists those that wait.
     fn look_at_open(
         &mut self,
         glance: &Glance<'_>,
         attempts: impl Iterator<Item = OpenView>,
-    ) -> AHashMap<SocketAddr, Open> {
-        let mut by_service: AHashMap<SocketAddr, Open> = AHashMap::new();
+    ) -> Opens {
+        let mut opens = Opens::default();
         let mut waiting = Vec::new();
         (self.open, self.half_open) = (0, 0);
         for view in attempts {
             let half = u64::from(view.unanswered == Outcome::HalfOpen);
-            let open = by_service.entry(view.key.server_addr()).or_default();
-            open.all += 1;
-            open.half += half;
+            opens.add(&view.key, half);
             self.open += 1;
             self.half_open += half;
             if rows::is_late(&view, glance.now.saturating_sub(glance.to_wall)) {
@@ -369,7 +365,7 @@ impl Board {
         waiting.sort_unstable_by_key(|view| (view.began, view.id));
         let row = |view: &OpenView| rows::waiting(view, (glance.place)(view), glance.to_wall);
         self.waiting = waiting.iter().map(row).collect();
-        by_service
+        opens
     }
 }
 

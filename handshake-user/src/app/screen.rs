@@ -293,6 +293,8 @@ impl Screen {
         for text in stderr::news() {
             self.board.say(world.places.now(), text);
         }
+        // Rows end between two looks: the clock shall not be behind them.
+        self.board.now = world.places.now();
         self.ui.follow(&self.board);
         let (ui, board) = (&mut self.ui, &self.board);
         self.terminal.draw(|frame| tui::draw(frame, ui, board))?;

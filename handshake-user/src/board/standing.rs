@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use ahash::AHashMap;
 use ipnet::IpNet;
 
-use crate::attempt::Nanos;
+use crate::attempt::{Key, Nanos};
 use crate::board::flood::{self, Flood, Signs};
 use crate::books::{Books, MOST, Tallies, Tally, network};
 use crate::outcome::Outcome;
@@ -86,6 +86,34 @@ impl Standing {
 pub(super) struct Open {
     pub(super) all: u64,
     pub(super) half: u64,
+}
+
+impl Open {
+    /// One more, answered or not.
+    fn add(&mut self, half: u64) {
+        self.all += 1;
+        self.half += half;
+    }
+}
+
+/// The same by service and by peer network.
+#[derive(Debug, Default)]
+pub(super) struct Opens {
+    services: AHashMap<SocketAddr, Open>,
+    peers: AHashMap<IpNet, Open>,
+}
+
+impl Opens {
+    /// Counts one. Whoever floods chooses its networks: only so many are told apart.
+    pub(super) fn add(&mut self, key: &Key, half: u64) {
+        self.services.entry(key.server_addr()).or_default().add(half);
+        let peer = network(key.client_addr().ip());
+        if let Some(open) = self.peers.get_mut(&peer) {
+            open.add(half);
+        } else if self.peers.len() < MOST {
+            self.peers.insert(peer, Open { all: 1, half });
+        }
+    }
 }
 
 /// Counts at one second.
@@ -180,17 +208,12 @@ impl Trails {
     }
 
     /// Once a second; returns what is to be said of floods.
-    pub(super) fn look(
-        &mut self,
-        now: Nanos,
-        books: &Books,
-        open: &AHashMap<SocketAddr, Open>,
-    ) -> Vec<String> {
+    pub(super) fn look(&mut self, now: Nanos, books: &Books, open: &Opens) -> Vec<String> {
         let before = self.last_look.replace(now).unwrap_or(now);
         follow(&mut self.services, books.services(), before, now);
         follow(&mut self.peers, books.peers(), before, now);
         self.failing.retain(|_, failing| now.saturating_sub(failing.last) <= FORGIVEN);
-        self.judge(now, open)
+        self.judge(now, &open.services)
     }
 
     fn judge(&mut self, now: Nanos, open: &AHashMap<SocketAddr, Open>) -> Vec<String> {
@@ -205,7 +228,10 @@ impl Trails {
             let watch = self.floods.entry(service).or_default();
             match watch.judge(now, signs) {
                 Some(Flood { end: None, .. }) => said.push(format!("{service} is being flooded")),
-                Some(_) => said.push(format!("the flood of {service} is over")),
+                Some(Flood { start, end: Some(end) }) => {
+                    let seconds = end.saturating_sub(start) / 1_000_000_000;
+                    said.push(format!("the flood of {service} is over, it lasted {seconds} s"));
+                }
                 None => {}
             }
         }
@@ -216,29 +242,19 @@ impl Trails {
     }
 
     /// Every service with a tally or an open attempt.
-    pub(super) fn services(
-        &self,
-        books: &Books,
-        open: &AHashMap<SocketAddr, Open>,
-    ) -> Vec<Standing> {
-        let tallies = books.services();
-        let mut all = standings(tallies, &self.services, Who::Service);
-        let unknown: Vec<_> = open.keys().filter(|service| tallies.of(service).is_none()).collect();
-        all.extend(unknown.into_iter().take(MOST).map(|service| empty(Who::Service(*service))));
+    pub(super) fn services(&self, books: &Books, open: &Opens) -> Vec<Standing> {
+        let mut all = standings(books.services(), &self.services, &open.services, Who::Service);
         for standing in &mut all {
             let Who::Service(service) = standing.who else { continue };
-            if let Some(open) = open.get(&service) {
-                (standing.open, standing.half_open) = (open.all, open.half);
-            }
             standing.flood = self.floods.get(&service).and_then(flood::Watch::flood);
             standing.failing = self.failing.get(&standing.who).copied();
         }
         all
     }
 
-    /// Every peer network with a tally.
-    pub(super) fn peers(&self, books: &Books) -> Vec<Standing> {
-        let mut all = standings(books.peers(), &self.peers, Who::Peer);
+    /// Every peer network with a tally or an open attempt.
+    pub(super) fn peers(&self, books: &Books, open: &Opens) -> Vec<Standing> {
+        let mut all = standings(books.peers(), &self.peers, &open.peers, Who::Peer);
         for standing in &mut all {
             standing.failing = self.failing.get(&standing.who).copied();
         }
@@ -274,12 +290,18 @@ fn follow<K: Copy + Eq + Hash>(
 fn standings<K: Copy + Eq + Hash>(
     tallies: &Tallies<K>,
     trails: &AHashMap<K, Trail>,
+    open: &AHashMap<K, Open>,
     who: fn(K) -> Who,
 ) -> Vec<Standing> {
+    let is_open = |key: &K, standing: &mut Standing| {
+        let open = open.get(key).copied().unwrap_or_default();
+        (standing.open, standing.half_open) = (open.all, open.half);
+    };
     let mut all: Vec<Standing> = tallies
         .iter()
         .map(|(key, tally)| {
             let mut standing = of_tally(who(*key), tally);
+            is_open(key, &mut standing);
             if let Some(trail) = trails.get(key) {
                 standing.rate = trail.rate();
                 (standing.server, standing.client) = (trail.server, trail.client);
@@ -287,6 +309,12 @@ fn standings<K: Copy + Eq + Hash>(
             standing
         })
         .collect();
+    let unknown = open.keys().filter(|key| tallies.of(key).is_none());
+    all.extend(unknown.take(MOST).map(|key| {
+        let mut standing = empty(who(*key));
+        is_open(key, &mut standing);
+        standing
+    }));
     if tallies.other().ended() > 0 {
         all.push(of_tally(Who::Other, tallies.other()));
     }

@@ -52,13 +52,15 @@ pub fn draw(frame: &mut Frame<'_>, ui: &mut Ui, board: &Board) {
         bar(text, *style, line(area.y + 1 + y as u16), buffer);
     }
     let used = 1 + alarms.len().min(room) as u16;
-    let foot = foot::draw(ui, board, area, buffer);
-    let height = area.height.saturating_sub(used + foot);
+    let said = foot::said(ui, board, area);
+    let height = area.height.saturating_sub(used + foot::height(ui, &said, area));
     body(ui, board, Rect { y: area.y + used, height, ..area }, buffer);
+    foot::draw(ui, &said, area, buffer);
 }
 
 /// The view. What is frozen stands below a line that says so; what goes on stands above it.
 fn body(ui: &mut Ui, board: &Board, mut area: Rect, buffer: &mut Buffer) {
+    ui.scrollable = (0, 0);
     let is_overview = ui.tab == Tab::Overview && ui.help.is_none() && ui.detail.is_none();
     if is_overview {
         let used = overview::numbers(ui.theme, board, area, buffer);

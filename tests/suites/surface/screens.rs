@@ -205,7 +205,7 @@ fn open_attempts_without_room_are_counted_and_all_can_be_reached() {
             assert!(screen.contains("3.00s") && !screen.contains("refused"), "{screen}");
         }
         let screen = after(&world, "w\u{1b}", width, height);
-        assert!(screen.contains("failed attempts: 66, waiting: 30"), "{screen}");
+        assert!(screen.contains(": 66, waiting: 30"), "{screen}");
         assert!(screen.contains("more waiting: w shows all"), "{screen}");
     }
     // Where nothing has failed, they have the room.
@@ -368,6 +368,61 @@ fn timeline() -> Vec<Segment> {
     ]
 }
 
+/// A text whatever its lines.
+fn unbroken(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_has_no_column_stands_below_the_table_for_the_chosen_row() {
+    let world = busy();
+    let below = |keys: &str, width, height| {
+        let screen = after(&world, keys, width, height);
+        let lines: Vec<&str> = screen.lines().collect();
+        unbroken(&lines[lines.len().saturating_sub(5)..].join(" "))
+    };
+    let screen = below("jj", 40, 12);
+    assert!(screen.contains("client: 10.77.0.2:40001"), "{screen}");
+    // The last service is a good one: its latencies are known, and its rate.
+    let screen = below("2G", 40, 12);
+    for words in ["ended/s: 1.0", "srv p50: 721", "srv p99: 754", "cli p99: 377"] {
+        assert!(screen.contains(words), "{words} in {screen}");
+    }
+    let screen = below("2G", 80, 24);
+    for words in ["srv p50: 721", "cli p50: 360", "cli p99: 377", "ended/s: 1.0", "retr: 0"] {
+        assert!(screen.contains(words), "{words} in {screen}");
+    }
+    // An order whose column does not show is said.
+    let screen = below("ss", 40, 12);
+    assert!(screen.contains("by client"), "{screen}");
+    let mut ui = world::ui(world::MONOCHROME);
+    shown(&mut ui, &world.board, 40, 12);
+    world::press(&mut ui, &world.board, "/outcome:refused\n\n");
+    ui.show_segments(timeline());
+    world::press(&mut ui, &world.board, "jj");
+    let screen = unbroken(&shown(&mut ui, &world.board, 40, 12));
+    for words in ["answers", "seq: 77", "ack: 0", "win: 64240"] {
+        assert!(screen.contains(words), "{words} in {screen}");
+    }
+}
+
+#[test]
+fn a_text_that_goes_on_below_the_screen_says_so() {
+    let world = busy();
+    for keys in ["?", "2?", "5?"] {
+        let screen = after(&world, keys, 40, 12);
+        assert!(screen.contains("↓ "), "{keys:?} {screen}");
+        let mut ui = world::ui(world::MONOCHROME);
+        for key in ["", keys, "G"] {
+            world::press(&mut ui, &world.board, key);
+            shown(&mut ui, &world.board, 40, 12);
+        }
+        let screen = shown(&mut ui, &world.board, 40, 12);
+        assert!(!screen.contains("↓ ") && screen.contains("? help"), "{keys:?} {screen}");
+    }
+    assert!(!after(&world, "5", 120, 40).contains("↓ "));
+}
+
 #[test]
 fn help_is_that_of_the_view() {
     let world = busy();
@@ -383,6 +438,11 @@ fn a_filter_chooses_and_a_wrong_one_says_why() {
     assert_screen("filter-nothing", &world, "/port:1\n");
     assert_screen("filter-typing", &world, "/outcome:ref");
     assert_screen("filter-error", &world, "/outcom:refused\n");
+    for (width, height) in [(120, 40), (80, 24), (40, 12), (60, 5)] {
+        let screen = after(&world, "/outcom:refused\n", width, height);
+        assert!(screen.contains("no such filter"), "{screen}");
+        assert!(screen.contains("filter: outcom:refused"), "{screen}");
+    }
 }
 
 #[test]

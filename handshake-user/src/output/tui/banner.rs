@@ -105,10 +105,6 @@ fn all(ui: &Ui, board: &Board) -> Vec<Alarm> {
         let long = format!("only {filter} (Esc: all)");
         tell(long, format!("only {filter}"), theme.chosen());
     }
-    if let Some(error) = ui.prompt.as_ref().and_then(|prompt| prompt.error.as_ref()) {
-        let text = format!("no such filter: {}", Escaped(error));
-        tell(text.clone(), text, theme.alarm());
-    }
     alarms
 }
 

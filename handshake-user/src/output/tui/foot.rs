@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::state::{Prompt, Tab, Ui};
-use super::text::{broken, cut, put, width};
+use super::text::{broken, cut, cut_middle, put, width};
 use crate::attempt::Nanos;
 use crate::board::Board;
 use crate::output::escape::Escaped;
@@ -15,36 +15,47 @@ const FRESH: Nanos = 10_000_000_000;
 const ONE_LINE: u16 = 8;
 const TWO_LINES: u16 = 12;
 
-/// Draws them at the bottom of the screen; returns how many lines they take.
-pub(super) fn draw(ui: &Ui, board: &Board, area: Rect, buffer: &mut Buffer) -> u16 {
+/// What was said and is still fresh, or is wrong with the filter, in lines that are not wider than the
+/// screen.
+pub(super) fn said(ui: &Ui, board: &Board, area: Rect) -> Vec<String> {
+    let lines = if area.height < TWO_LINES { 1 } else { 2 };
+    let wrong = wrong(ui).map(|error| format!("no such filter: {error}"));
+    let Some(said) = wrong.as_deref().or_else(|| last_said(ui, board)) else { return Vec::new() };
+    let said = ui.theme.text(Escaped(said).to_string());
+    // Of a path, the name stays.
+    broken(&said, area.width.into(), lines, |rest, wide| cut_middle(rest, wide, ui.theme))
+}
+
+/// Lines at the bottom of the screen that this takes.
+pub(super) fn height(ui: &Ui, said: &[String], area: Rect) -> u16 {
+    if area.height < ONE_LINE && wrong(ui).is_none() { 1 } else { 1 + said.len() as u16 }
+}
+
+/// What is wrong with the filter that was typed.
+fn wrong(ui: &Ui) -> Option<&str> {
+    ui.prompt.as_ref()?.error.as_deref()
+}
+
+/// Draws them at the bottom of the screen, after the view.
+pub(super) fn draw(ui: &Ui, said: &[String], area: Rect, buffer: &mut Buffer) {
     let theme = ui.theme;
+    let height = height(ui, said, area);
+    let style = if wrong(ui).is_some() { theme.alarm() } else { theme.doubtful() };
+    let foot = Rect { y: area.bottom() - height, height, ..area };
+    for (y, text) in said.iter().enumerate() {
+        put(buffer, foot, 0, y as u16, text, style);
+    }
     let last = Rect { y: area.bottom() - 1, height: 1, ..area };
-    let wide = usize::from(area.width);
-    let lines = match area.height {
-        TWO_LINES.. => 2,
-        _ => 1,
-    };
-    let said = said(ui, board).map(|said| theme.text(Escaped(said).to_string()));
-    let said = said.map_or_else(Vec::new, |said| broken(&said, wide, lines, theme));
-    if area.height < ONE_LINE && ui.prompt.is_none() && !said.is_empty() {
-        // There is only this one line.
-        put(buffer, last, 0, 0, &said[0], theme.doubtful());
-        return 1;
-    }
-    let above = if area.height < ONE_LINE { 0 } else { said.len() as u16 };
-    for (y, text) in said.iter().take(above.into()).enumerate() {
-        let line = Rect { y: last.y - above + y as u16, ..last };
-        put(buffer, line, 0, 0, text, theme.doubtful());
-    }
     match &ui.prompt {
         Some(prompt) => type_line(ui, prompt, last, buffer),
-        None => drop(put(buffer, last, 0, 0, &keys_line(ui, wide), theme.faint())),
+        // There may be only this one line.
+        None if height == 1 && !said.is_empty() => {}
+        None => drop(put(buffer, last, 0, 0, &keys_line(ui, area.width.into()), theme.faint())),
     }
-    above + 1
 }
 
 /// What was said last, unless that is long ago.
-fn said<'a>(ui: &'a Ui, board: &'a Board) -> Option<&'a str> {
+fn last_said<'a>(ui: &'a Ui, board: &'a Board) -> Option<&'a str> {
     let word = board.words.back().map(|said| (said.at, said.text.as_str()));
     let note = ui.note.as_ref().map(|(at, text)| (*at, text.as_str()));
     let fresh = |(at, _): &(Nanos, &str)| board.now.saturating_sub(*at) < FRESH;
@@ -72,40 +83,51 @@ fn keys_line(ui: &Ui, most: usize) -> String {
     let mut line = String::new();
     for key in keys(ui) {
         let gap = if line.is_empty() { 0 } else { 2 };
-        if width(&line) + gap + width(key) > most {
+        if width(&line) + gap + width(&key) > most {
             break;
         }
         line.push_str(&" ".repeat(gap));
-        line.push_str(key);
+        line.push_str(&key);
     }
     line
 }
 
 /// Keys and what they do here, the most important first.
-fn keys(ui: &Ui) -> Vec<&'static str> {
+fn keys(ui: &Ui) -> Vec<String> {
     let mut keys = vec!["? help", "q quit"];
     let freeze = if ui.frozen.is_some() { "f go on" } else { "f freeze" };
     if ui.help.is_some() || ui.detail.is_some() {
         keys.insert(0, "Esc back");
         keys.extend(["e export", freeze]);
-        return keys;
+    } else {
+        keys.push("/ filter");
+        let enter = match ui.tab {
+            Tab::Overview => Some("Enter segments"),
+            Tab::Services | Tab::Peers => Some("Enter failures"),
+            Tab::Latency | Tab::Interfaces => None,
+        };
+        keys.extend(enter);
+        keys.push(freeze);
+        if ui.tab == Tab::Overview {
+            let waiting = ui.list.waiting() > 0;
+            keys.extend(ui.list.is_waiting_only.then_some("w failed"));
+            keys.extend((waiting && !ui.list.is_waiting_only).then_some("w waiting"));
+        }
+        keys.push("e export");
+        keys.extend(enter.and(Some("s sort")));
+        keys.extend(enter.and(Some("r reverse")));
     }
-    keys.push("/ filter");
-    let enter = match ui.tab {
-        Tab::Overview => Some("Enter segments"),
-        Tab::Services | Tab::Peers => Some("Enter failures"),
-        Tab::Latency | Tab::Interfaces => None,
+    let more = below(ui).map(|lines| format!("{} {lines} more", ui.theme.down()));
+    more.into_iter().chain(keys.into_iter().map(str::to_owned)).collect()
+}
+
+/// Lines of a text that stand below the screen.
+fn below(ui: &Ui) -> Option<usize> {
+    let scroll = match (ui.help, ui.tab) {
+        (Some(scroll), _) => scroll,
+        (None, Tab::Latency | Tab::Interfaces) if ui.detail.is_none() => ui.scroll,
+        _ => return None,
     };
-    keys.extend(enter);
-    keys.push(freeze);
-    if ui.tab == Tab::Overview {
-        let waiting = ui.list.waiting() > 0;
-        keys.extend(ui.list.is_waiting_only.then_some("w failed"));
-        keys.extend((waiting && !ui.list.is_waiting_only).then_some("w waiting"));
-    }
-    keys.push("e export");
-    if enter.is_some() {
-        keys.extend(["s sort", "r reverse"]);
-    }
-    keys
+    let (all, page) = ui.scrollable;
+    all.checked_sub(scroll + page).filter(|lines| *lines > 0)
 }

@@ -12,7 +12,8 @@ use super::theme::Theme;
 const EVERYWHERE: &[&str] = &[
     "*Keys in every view",
     "1-5, Tab, arrows left and right: another view",
-    "up, down, PgUp, PgDn, Home, End or k, j, g, G: another row",
+    "up, down, PgUp, PgDn, Home, End or k, j, g, G: another row. What has no column or is cut of the \
+     chosen row stands below the table",
     "/: filter, as --filter: port:443 host:10.0.0.0/8 outcome:refused /text/",
     "f or Space: freeze, and go on. What stands below the line FROZEN stands still; numbers and alarms \
      above it go on, and nothing is missed",

@@ -175,7 +175,9 @@ impl Ui {
             return;
         }
         if let Some(detail) = &mut self.detail {
-            detail.scroll = moved(detail.scroll);
+            let len = detail.segments.len();
+            let index = detail.cursor.index(len, Some);
+            detail.cursor.go(step, index, len, Some);
             return;
         }
         match self.tab {
@@ -226,7 +228,8 @@ impl Ui {
                 };
                 let at = self.shown(board).now;
                 let segments = Vec::new();
-                self.detail = Some(Detail { row: Arc::clone(&row), segments, scroll: 0, at });
+                let cursor = Cursor::default();
+                self.detail = Some(Detail { row: Arc::clone(&row), segments, cursor, at });
                 Action::Segments(row)
             }
             Tab::Services | Tab::Peers => {

@@ -56,9 +56,11 @@ fn percentiles(latencies: &Latencies, wide: u16) -> Vec<String> {
             let show = |ns| latency(p.count, ns);
             let (p50, p90, p99, max) =
                 (show(p.p50_ns), show(p.p90_ns), show(p.p99_ns), show(p.max_ns));
-            let text = format!("{part:<7}p50 {p50:<7} p99 {p99:<7} max {max:<7}");
+            if wide < 44 {
+                return format!("{part:<7}p50 {p50:<6} p99 {p99:<6} max {max}");
+            }
             if wide < 70 {
-                return text;
+                return format!("{part:<7}p50 {p50:<7} p99 {p99:<7} max {max}");
             }
             format!(
                 "{part:<7}p50 {p50:<7} p90 {p90:<7} p99 {p99:<7} max {max:<7} of {}",

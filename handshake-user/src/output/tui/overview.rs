@@ -9,7 +9,7 @@ use ratatui::style::Style;
 use super::list::{By, Line, outcome};
 use super::sheet::{failures, who};
 use super::state::Ui;
-use super::table::{Cell, Column, Shape, Table};
+use super::table::{Cell, Column, Shape, Table, room_below};
 use super::text::{clock, count, cut, duration, percent, put, rate, width};
 use super::theme::Theme;
 use super::words::evidence;
@@ -159,14 +159,17 @@ fn table(ui: &mut Ui, shown: &Board, now: &Board, area: Rect, buffer: &mut Buffe
     }
     let (theme, zone) = (ui.theme, ui.zone.clone());
     let titled = area.height >= 5;
-    let page = usize::from(area.height) - 1 - usize::from(titled);
+    let rows = below(area, titled.into());
+    let page = usize::from((rows.height - room_below(rows)).saturating_sub(1));
     ui.list.make_room(page);
     let list = &ui.list;
     let len = list.len();
     let index = ui.cursor.index(len, |id| list.place(id));
     let top = ui.cursor.window(index, len, page);
     if titled {
-        let text = cut(&title(ui, index, len), area.width.into(), theme);
+        let [long, short] = title(ui, index, len);
+        let wide = usize::from(area.width);
+        let text = if width(&long) <= wide { long } else { cut(&short, wide, theme) };
         put(buffer, area, 0, 0, &text, theme.strong());
     }
     let area = below(area, titled.into());
@@ -193,22 +196,25 @@ fn more_waiting(more: u64) -> String {
     format!("+{} more waiting: w shows all", count(more))
 }
 
-fn title(ui: &Ui, index: usize, len: usize) -> String {
+/// What is listed, in many words and in few.
+fn title(ui: &Ui, index: usize, len: usize) -> [String; 2] {
     let list = &ui.list;
     let place = if len > 0 { format!("  ({} of {len})", index + 1) } else { String::new() };
-    let waiting = list.waiting() as u64 + list.unlisted;
-    if !list.is_waiting_only {
-        let failed = format!("failed attempts: {}", list.failed());
-        return match waiting {
-            0 => format!("{failed}{place}"),
-            n => format!("{failed}, waiting: {n}{place}"),
+    let (failed, waiting) = (list.failed(), list.waiting() as u64 + list.unlisted);
+    if list.is_waiting_only {
+        let which = match list.unlisted {
+            0 => format!("waiting: {waiting}"),
+            _ => format!("waiting: {waiting}, the oldest {}", list.waiting()),
         };
+        return [format!("{which}{place}  w: failed ones"), format!("{which}{place}")];
     }
-    let which = match list.unlisted {
-        0 => format!("waiting: {waiting}"),
-        _ => format!("waiting: {waiting}, the oldest {}", list.waiting()),
-    };
-    format!("{which}{place}  w: failed ones")
+    match waiting {
+        0 => [format!("failed attempts: {failed}{place}"), format!("failed: {failed}{place}")],
+        n => [
+            format!("failed attempts: {failed}, waiting: {n}{place}"),
+            format!("failed: {failed}, waiting: {n}{place}"),
+        ],
+    }
 }
 
 /// Why there is no row.

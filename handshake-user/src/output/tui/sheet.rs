@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 
 use super::cursor::{Cursor, Step};
 use super::state::{Tab, Ui};
-use super::table::{Cell, Column, Shape, Table, Widths};
+use super::table::{Cell, Column, Shape, Table, Widths, room_below};
 use super::text::{clock, count, latency, percent, put, rate};
 use super::theme::Theme;
 use crate::board::{Board, Flood, Standing, Who};
@@ -67,9 +67,9 @@ impl Sheet {
         Self::new("service", |_| true)
     }
 
-    /// What is open is not known by peer, and floods have no honest one.
+    /// Floods have no honest peer.
     pub(super) fn peers() -> Self {
-        Self::new("clients from", |by| !matches!(by, By::HalfOpen | By::Flood))
+        Self::new("clients from", |by| by != By::Flood)
     }
 
     fn new(title: &'static str, has: impl Fn(By) -> bool) -> Self {
@@ -182,7 +182,7 @@ pub(super) fn draw(ui: &mut Ui, board: &Board, area: Rect, buffer: &mut Buffer) 
     let keys: Vec<Who> = rows.iter().map(|standing| standing.who).collect();
     let (theme, zone) = (ui.theme, ui.zone.clone());
     let sheet = if services { &mut ui.services } else { &mut ui.peers };
-    let page = usize::from(area.height.saturating_sub(1));
+    let page = usize::from((area.height - room_below(area)).saturating_sub(1));
     let index = sheet.index(&keys);
     let top = sheet.cursor.window(index, keys.len(), page);
     let visible = rows.iter().skip(top).take(page);

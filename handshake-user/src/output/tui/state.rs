@@ -72,7 +72,8 @@ pub(super) struct Prompt {
 pub(super) struct Detail {
     pub(super) row: Arc<Row>,
     pub(super) segments: Vec<Segment>,
-    pub(super) scroll: usize,
+    /// The chosen segment, by its place.
+    pub(super) cursor: Cursor<usize>,
     /// When it was looked at.
     pub(super) at: Nanos,
 }

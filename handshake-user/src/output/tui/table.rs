@@ -1,11 +1,11 @@
 //! A table that fits any width: columns have a rank, and those that do not fit are left out, never
-//! squeezed into garbage.
+//! squeezed into garbage. What is left out or cut of the chosen row stands below the table.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::text::{cut, cut_middle, put, width};
+use super::text::{broken, cut, cut_middle, put, width};
 use super::theme::Theme;
 
 /// What a column is.
@@ -58,14 +58,31 @@ pub(super) struct Table<'a> {
     pub(super) theme: Theme,
 }
 
+/// Lines below a table of so many lines, its head among them, for what is left out of the chosen row:
+/// fixed, so that nothing jumps while another row is chosen.
+pub(super) fn room_below(area: Rect) -> u16 {
+    match (area.height, area.width) {
+        (..6, _) => 0,
+        (height, ..60) => 3.min((height - 1) / 2),
+        (16.., ..100) => 2,
+        _ => 1,
+    }
+}
+
+/// A text of more cells shall not push others out.
+const LONG: usize = 24;
+
 /// Cells of each column, as wide as they ever were: columns shall not jump about.
 pub(super) type Widths = Vec<u16>;
 
 impl Table<'_> {
-    /// Draws head and rows.
+    /// Draws head and rows, and below them what is left out of the chosen one.
     pub(super) fn draw(&self, area: Rect, buffer: &mut Buffer, widths: &mut Widths) {
         self.widen(widths);
         let widths = fit(self.columns, widths, area.width);
+        let below = room_below(area);
+        self.draw_below(below, &widths, area, buffer);
+        let area = Rect { height: area.height - below, ..area };
         let head: Vec<Cell> = (0..self.columns.len()).map(|column| self.head(column)).collect();
         self.line(0, &head, &widths, area, buffer, self.theme.head());
         for (index, row) in self.rows.iter().enumerate().take(usize::from(area.height) - 1) {
@@ -73,6 +90,41 @@ impl Table<'_> {
             let base = if chosen { self.theme.chosen() } else { Style::new() };
             self.line(index as u16 + 1, row, &widths, area, buffer, base);
         }
+    }
+
+    fn draw_below(&self, lines: u16, widths: &[Option<u16>], area: Rect, buffer: &mut Buffer) {
+        let text = self.left_out(widths);
+        let broken = broken(&text, area.width.into(), lines.into(), |rest, wide| {
+            cut(rest, wide, self.theme)
+        });
+        let lines = broken.into_iter().take(lines.into());
+        for (y, text) in lines.enumerate() {
+            let y = area.height - room_below(area) + y as u16;
+            put(buffer, area, 0, y, &text, self.theme.doubtful());
+        }
+    }
+
+    /// The order, if its column does not show; then of the chosen row what does not show or is cut, in
+    /// order of rank, but what is long last.
+    fn left_out(&self, widths: &[Option<u16>]) -> String {
+        let mut words = Vec::new();
+        // By the first column, largest first, is the natural order.
+        if self.sort != (0, true) && widths.get(self.sort.0).is_some_and(Option::is_none) {
+            words.push(format!("by {}", self.head(self.sort.0).text));
+        }
+        let row = self.chosen.and_then(|chosen| self.rows.get(chosen));
+        let row = row.filter(|row| row.len() == self.columns.len());
+        let mut by_rank: Vec<usize> = (0..self.columns.len()).collect();
+        let is_long = |index: usize| row.is_some_and(|row| width(&row[index].text) > LONG);
+        by_rank.sort_by_key(|index| (is_long(*index), self.columns[*index].rank));
+        for (index, row) in by_rank.into_iter().filter_map(|index| Some((index, row?))) {
+            let text = row[index].text.trim();
+            let shows = widths[index].is_some_and(|wide| width(text) <= usize::from(wide));
+            if !shows && !text.is_empty() && text != "-" {
+                words.push(format!("{}: {text}", self.columns[index].title));
+            }
+        }
+        words.join("  ")
     }
 
     fn head(&self, column: usize) -> Cell {

@@ -153,9 +153,13 @@ pub(super) fn period(from: Nanos, until: Option<Nanos>, now: Nanos, zone: &TimeZ
     }
 }
 
-/// Breaks a text into at most so many lines, between words if it can; the last one is cut in its
-/// middle: of a path, the name stays.
-pub(super) fn broken(text: &str, wide: usize, lines: usize, theme: Theme) -> Vec<String> {
+/// Breaks a text into at most so many lines, between words if it can; what is left is cut.
+pub(super) fn broken(
+    text: &str,
+    wide: usize,
+    lines: usize,
+    cut: impl Fn(&str, usize) -> String,
+) -> Vec<String> {
     let mut broken = Vec::new();
     let mut rest = text;
     while broken.len() + 1 < lines && width(rest) > wide {
@@ -169,7 +173,7 @@ pub(super) fn broken(text: &str, wide: usize, lines: usize, theme: Theme) -> Vec
         broken.push(line.to_owned());
         rest = rest[line.len()..].trim_start();
     }
-    broken.push(cut_middle(rest, wide, theme));
+    broken.push(cut(rest, wide));
     broken
 }
 
@@ -236,15 +240,17 @@ mod tests {
 
     #[test]
     fn a_message_is_broken_between_words_and_keeps_its_end() {
+        let cut_to =
+            |text: &str, wide| broken(text, wide, 2, |rest, wide| cut_middle(rest, wide, THEME));
         let text = "wrote 12 attempts to /var/lib/somewhere/deep/handshake-20261123-120000.json";
-        assert_eq!(broken(text, 80, 2, THEME), [text]);
+        assert_eq!(cut_to(text, 80), [text]);
         assert_eq!(
-            broken(text, 40, 2, THEME),
+            cut_to(text, 40),
             ["wrote 12 attempts to", "/var/lib/some…shake-20261123-120000.json"]
         );
-        assert_eq!(broken("名前名前名前", 5, 2, THEME), ["名前", "名前…"]);
+        assert_eq!(cut_to("名前名前名前", 5), ["名前", "名前…"]);
         for wide in 0..90 {
-            let lines = broken(text, wide, 2, THEME);
+            let lines = cut_to(text, wide);
             assert!(lines.len() <= 2 && lines.iter().all(|line| width(line) <= wide), "{wide}");
         }
     }

@@ -70,6 +70,11 @@ impl Theme {
         if self.ascii { "->" } else { "→" }
     }
 
+    /// There is more below.
+    pub(super) fn down(self) -> &'static str {
+        if self.ascii { "down:" } else { "↓" }
+    }
+
     /// Stands between things on one line.
     pub(super) fn dot(self) -> &'static str {
         if self.ascii { " | " } else { " · " }

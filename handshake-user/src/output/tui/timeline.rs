@@ -9,7 +9,7 @@ use ratatui::style::Style;
 
 use super::list::outcome;
 use super::state::Ui;
-use super::table::{Cell, Column, Shape, Table, Widths};
+use super::table::{Cell, Column, Shape, Table, Widths, room_below};
 use super::text::{count, cut, duration, fine_clock, put};
 use super::theme::Theme;
 use super::words::evidence;
@@ -172,16 +172,17 @@ pub(super) fn draw(ui: &mut Ui, area: Rect, buffer: &mut Buffer) {
     }
     let rest =
         Rect { y: area.y + shown as u16, height: area.height.saturating_sub(shown as u16), ..area };
-    let page = usize::from(rest.height.saturating_sub(1));
-    ui.scrollable = (detail.segments.len(), page);
-    detail.scroll = detail.scroll.min(detail.segments.len().saturating_sub(page));
+    let page = usize::from((rest.height - room_below(rest)).saturating_sub(1));
+    let len = detail.segments.len();
+    let index = detail.cursor.index(len, Some);
+    let top = detail.cursor.window(index, len, page);
     let began = detail.segments.first().map_or(detail.row.began(), |segment| segment.at);
-    let rows = detail.segments.iter().skip(detail.scroll).take(page);
+    let rows = detail.segments.iter().skip(top).take(page);
     let table = Table {
         columns: &COLUMNS,
         sort: (usize::MAX, false),
         rows: rows.map(|segment| cells(segment, began, theme)).collect(),
-        chosen: None,
+        chosen: (len > 0).then(|| index - top),
         theme,
     };
     table.draw(rest, buffer, &mut Widths::new());
@@ -228,12 +229,12 @@ fn facts(
             theme.outcome(a.outcome),
         ),
     ];
-    let mut place = format!("attempt {}, began {}", a.id, fine_clock(row.began(), zone));
+    let mut place = format!("began {}", fine_clock(row.began(), zone));
     if let Some(at) = row.view().place {
         let name = Escaped(at.interface);
-        place.push_str(&format!(", at {name} {} as {}", at.hook, at.role.name()));
+        place.push_str(&format!(", {} at {name} {}", at.role.name(), at.hook));
     }
-    lines.push((place, Style::new()));
+    lines.push((format!("{place}, attempt {}", a.id), Style::new()));
     if a.uncertain {
         let text = "uncertain: not all was seen while it was open; counts are lower bounds";
         lines.push((text.to_owned(), theme.doubtful()));
