@@ -5,7 +5,7 @@
 mod world;
 
 use handshake_tests::golden::assert_golden;
-use handshake_user::board::Sampled;
+use handshake_user::board::{Board, Sampled};
 use handshake_user::outcome::Outcome;
 use handshake_user::output::tui::Theme;
 use handshake_user::output::tui::timeline::{Segment, from_record};
@@ -230,6 +230,19 @@ fn more_open_attempts_than_can_be_listed_are_counted() {
     assert!(screen.contains("more waiting: w shows all"), "{screen}");
     let screen = after(&world, "/port:443\n", 80, 24);
     assert!(screen.contains("waiting: 1000"), "{screen}");
+}
+
+#[test]
+fn failed_attempts_that_are_no_longer_kept_are_counted() {
+    let mut world = World::new();
+    world.board = Board::new(world::BEGIN, 50);
+    for number in 0..60 {
+        world.fail(number, "10.77.2.1:9", Outcome::Refused, 60_000, 0);
+    }
+    assert!(after(&world, "", 80, 24).contains("failed attempts: the last 50 of 60"));
+    assert!(after(&world, "", 40, 12).contains("failed: the last 50 of 60"));
+    let screen = after(&world, "/client:10.77.0.60\n", 80, 24);
+    assert!(screen.contains("failed attempts: 1 of the last 50"), "{screen}");
 }
 
 #[test]

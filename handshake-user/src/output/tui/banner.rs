@@ -11,6 +11,9 @@ use crate::attempt::Nanos;
 use crate::board::{Blind, Board, Flood, Lost, Sampled, Spell, Who};
 use crate::output::escape::Escaped;
 
+/// Attempts that the recorder left out, as in the loss records.
+const NOT_RECORDED: &str = "not-recorded";
+
 /// One thing to be told, in many words and in few.
 struct Alarm {
     long: String,
@@ -116,8 +119,10 @@ fn losses(reason: &str, lost: &Lost, now: Nanos, zone: &TimeZone) -> (String, St
         1 => when,
         n => format!("{n} times, last {when}"),
     };
+    // What was judged and only not written is not uncertain.
+    let what = if reason == NOT_RECORDED { "" } else { ": attempts then open are uncertain" };
     (
-        format!("LOST {} ({reason}) {when}: attempts then open are uncertain", lost.count),
+        format!("LOST {} ({reason}) {when}{what}", lost.count),
         format!("LOST {} ({reason}) {when}", count(lost.count)),
     )
 }
@@ -184,6 +189,34 @@ fn sampling(sampled: Sampled, since: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn losses_say_when_and_what_follows() {
+        const SECOND: Nanos = 1_000_000_000;
+        let lost = |times, until| Lost { count: 12_345, times, from: 0, until: until * SECOND };
+        let told = |reason, lost: Lost| losses(reason, &lost, 40 * SECOND, &TimeZone::UTC);
+        let (long, short) = told("ring-full", lost(1, 30));
+        assert_eq!(short, "LOST 12k (ring-full) 00:00:00–00:00:30 (30s)");
+        assert_eq!(long, short.replace("12k", "12345") + ": attempts then open are uncertain");
+        let (long, _) = told("ring-full", lost(3, 39));
+        assert!(long.starts_with("LOST 12345 (ring-full) 3 times, last since 00:00:00 (40s)"));
+        let (long, _) = told(NOT_RECORDED, lost(1, 1));
+        assert_eq!(long, "LOST 12345 (not-recorded) 00:00:00–00:00:01 (1s)");
+    }
+
+    #[test]
+    fn a_few_blind_interfaces_are_named_and_the_others_counted() {
+        let mut all = Blind::default();
+        (0..5).for_each(|n| all.begin(&format!("eth{n}"), "interface-gone", n));
+        let told = |all: &Blind| blind(all, 3_000_000_000, &TimeZone::UTC).expect("something");
+        let (long, _) = told(&all);
+        let names = "eth0, eth1, eth2 and 2 more";
+        assert_eq!(long, format!("BLIND at {names} since 00:00:00 (3s): interface-gone"));
+        (0..5).for_each(|n| all.end(&format!("eth{n}"), 2_000_000_000));
+        let (long, _) = told(&all);
+        assert!(long.ends_with("(1s): interface-gone; 4 times before"), "{long}");
+        assert_eq!(blind(&Blind::default(), 0, &TimeZone::UTC), None);
+    }
 
     #[test]
     fn that_totals_are_of_a_part_is_told_also_when_all_flows_are_followed_again() {

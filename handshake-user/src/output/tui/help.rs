@@ -28,7 +28,7 @@ const OVERVIEW: &[&str] = &[
     "Numbers are of the last ten seconds, sparklines by the second. Completed: of the attempts that ended, \
      without unfinished ones. Lost: events and table entries since the start.",
     "Failing: services with a failure within a minute, and when that began.",
-    "The table has the latest failed attempts; above them open ones that wait for more than a second or \
+    "The table has the latest failed attempts; above them open ones that wait: for more than a second, or that \
      had to be repeated. After: from the first packet to the end. Retr: SYNs and SYN-ACKs sent again.",
     "w: all open ones that wait, and back.",
     "Enter: the segments of an attempt. s, S: sort by the next, previous column. r: reverse.",
@@ -64,7 +64,8 @@ const LATENCY: &[&str] = &[
 const INTERFACES: &[&str] = &[
     "*Interfaces",
     "What is watched and how, the attempts there by this host's part, then packets by class and hook: \
-     in all, and in the last second. Losses stand first. At the end what handshake said.",
+     in all, and in the last second. Losses stand first. At the end what was wrong and is over, and what \
+     handshake said.",
     "e: write the summary as JSON.",
 ];
 

@@ -25,7 +25,7 @@ const COLUMNS: [Column; 8] = [
     Column { title: "client", least: 14, rank: 4, shape: Shape::Address },
     Column { title: "server", least: 16, rank: 1, shape: Shape::Address },
     Column { title: "after", least: 6, rank: 3, shape: Shape::Number },
-    Column { title: "last evidence", least: 10, rank: 5, shape: Shape::Text },
+    Column { title: "evidence", least: 10, rank: 5, shape: Shape::Text },
     Column { title: "retr", least: 5, rank: 6, shape: Shape::Number },
     Column { title: "iface", least: 6, rank: 7, shape: Shape::Text },
 ];
@@ -134,7 +134,9 @@ fn failing(ui: &Ui, board: &Board, area: Rect, buffer: &mut Buffer) -> u16 {
         board.services.iter().filter(|standing| standing.failing.is_some()).collect();
     let times = |standing: &Standing| standing.failing.map_or(0, |failing| failing.count);
     services.sort_by_key(|standing| (Reverse(times(standing)), standing.who));
-    let title = format!("failing within a minute: {} services (2 shows all)", services.len());
+    let plural = if services.len() == 1 { "" } else { "s" };
+    let title =
+        format!("failing within a minute: {} service{plural} (2 shows all)", services.len());
     let text = if services.is_empty() { "no failure within a minute" } else { &title };
     put(buffer, area, 0, 0, &cut(text, area.width.into(), theme), theme.strong());
     let most = usize::from(area.height / LINES_A_SERVICE);
@@ -167,7 +169,7 @@ fn table(ui: &mut Ui, shown: &Board, now: &Board, area: Rect, buffer: &mut Buffe
     let index = ui.cursor.index(len, |id| list.place(id));
     let top = ui.cursor.window(index, len, page);
     if titled {
-        let [long, short] = title(ui, index, len);
+        let [long, short] = title(ui, shown, index, len);
         let wide = usize::from(area.width);
         let text = if width(&long) <= wide { long } else { cut(&short, wide, theme) };
         put(buffer, area, 0, 0, &text, theme.strong());
@@ -197,7 +199,7 @@ fn more_waiting(more: u64) -> String {
 }
 
 /// What is listed, in many words and in few.
-fn title(ui: &Ui, index: usize, len: usize) -> [String; 2] {
+fn title(ui: &Ui, shown: &Board, index: usize, len: usize) -> [String; 2] {
     let list = &ui.list;
     let place = if len > 0 { format!("  ({} of {len})", index + 1) } else { String::new() };
     let (failed, waiting) = (list.failed(), list.waiting() as u64 + list.unlisted);
@@ -208,6 +210,13 @@ fn title(ui: &Ui, index: usize, len: usize) -> [String; 2] {
         };
         return [format!("{which}{place}  w: failed ones"), format!("{which}{place}")];
     }
+    let kept = shown.rows.len();
+    // What is no longer kept has gone without having been looked at by this filter.
+    let failed = match (shown.rows.first(), ui.is_choosy()) {
+        (0, _) => failed.to_string(),
+        (_, false) => format!("the last {failed} of {}", shown.rows.next()),
+        (_, true) => format!("{failed} of the last {kept}"),
+    };
     match waiting {
         0 => [format!("failed attempts: {failed}{place}"), format!("failed: {failed}{place}")],
         n => [
@@ -219,7 +228,7 @@ fn title(ui: &Ui, index: usize, len: usize) -> [String; 2] {
 
 /// Why there is no row.
 fn nothing(ui: &Ui, board: &Board) -> &'static str {
-    if ui.filter.is_some() || ui.scope.is_some() {
+    if ui.is_choosy() {
         "none passes the filter (Esc: all)"
     } else if ui.list.is_waiting_only {
         "no open attempt waits"

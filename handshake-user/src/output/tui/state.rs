@@ -168,9 +168,14 @@ impl Ui {
                 && filter.as_ref().is_none_or(|filter| filter.matches_view(&row.view()))
         });
         // Nobody knows which of those that are not listed would pass.
-        let chosen = filter.is_some() || scope.is_some();
+        let is_choosy = filter.is_some() || scope.is_some();
         let unlisted = shown.all_waiting.saturating_sub(shown.waiting.len() as u64);
-        self.list.unlisted = if chosen { 0 } else { unlisted };
+        self.list.unlisted = if is_choosy { 0 } else { unlisted };
+    }
+
+    /// Are only some attempts wanted?
+    pub(super) fn is_choosy(&self) -> bool {
+        self.filter.is_some() || self.scope.is_some()
     }
 
     /// Another filter or scope, or other rows: the list is made anew.
