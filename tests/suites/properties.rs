@@ -179,6 +179,35 @@ fn a_batch_means_what_its_events_mean() {
     }
 }
 
+/// What is open is shown as it would be if the input ended now, and is not touched by that.
+#[test]
+fn an_open_attempt_is_recorded_as_the_end_of_the_input_would() {
+    let mut shown = 0;
+    for seed in 1..=2_000 {
+        let steps = timed(&conversation(seed, 6));
+        let mut tracker = Tracker::new(without_limits());
+        for ((time, packet), frame) in steps.iter().zip(1..) {
+            let (event, source) = (packet.event(*time), packet.source.into());
+            tracker.observe(&Observation { event, source, frame, layers: Layers::NONE });
+        }
+        let _ = tracker.drain().count();
+        let ids = tracker.open_attempts().map(|open| open.id).collect();
+        let mut now: Vec<_> = tracker.unfinished(&ids).collect();
+        assert_eq!(now.len(), tracker.open(), "seed {seed}");
+        tracker.finish();
+        // What was due has timed out with that.
+        let mut ended: Vec<_> =
+            tracker.drain().filter(|attempt| attempt.outcome == Outcome::Unfinished).collect();
+        let left: HashSet<_> = ended.iter().map(|attempt| attempt.id).collect();
+        now.retain(|attempt| left.contains(&attempt.id));
+        now.sort_by_key(|attempt| attempt.id);
+        ended.sort_by_key(|attempt| attempt.id);
+        assert_eq!(now, ended, "seed {seed}");
+        shown += now.len();
+    }
+    assert!(shown > 1_000, "{shown}");
+}
+
 /// A flood of bare SYNs ends older bare SYNs, not attempts that were answered.
 #[test]
 fn evicted_are_bare_syns_first() {
