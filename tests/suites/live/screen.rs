@@ -3,7 +3,8 @@ use std::num::NonZero;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use handshake_tests::bpf::attachments;
 use handshake_tests::lab::{Family, Lab, Namespace};
 use handshake_tests::process::{eventually, tether};
 use handshake_tests::pty::Session;
@@ -211,6 +212,38 @@ fn an_interface_that_is_down_or_gone_is_told_until_it_is_back() -> Result<()> {
     session.press("5")?;
     let troubles = ["gone0: down, ", "gone0: no carrier, ", "gone0: the interface is gone, "];
     await_words(&session, SIZE, &troubles)?;
+    session.press("q")?;
+    ensure!(session.wait(SOON)?.success());
+    Ok(())
+}
+
+/// Detaches one of the two programs of a namespace's device, the only one that they are attached to.
+fn detach_one(namespace: &Namespace, device: &str) -> Result<()> {
+    let attached = attachments(namespace, device)?;
+    ensure!(attached.len() == 2, "{attached:?}");
+    let program: u64 = attached[0].rsplit(' ').next().unwrap_or_default().parse()?;
+    let shown = namespace.run(&["bpftool", "-j", "link", "show"])?;
+    let links: Value = serde_json::from_str(&shown)?;
+    let is_its = |link: &&Value| link["prog_id"].as_u64() == Some(program);
+    let link = links.as_array().into_iter().flatten().find(is_its).context("no link")?;
+    namespace.run(&["bpftool", "link", "detach", "id", &link["id"].to_string()]).map(drop)
+}
+
+#[test]
+fn whoever_is_detached_was_blind_until_it_is_attached_again() -> Result<()> {
+    const SIZE: (u16, u16) = (100, 30);
+    let namespace = Namespace::new()?;
+    namespace.run(&["ip", "link", "add", "gone0", "type", "veth", "peer", "name", "gone1"])?;
+    ["gone0", "gone1"].iter().try_for_each(|end| namespace.up(end))?;
+    let mut session = watch(&namespace, "gone0", SIZE.0, SIZE.1)?;
+    // Once it fights back.
+    detach_one(&namespace, "gone0")?;
+    let seen = await_words(&session, SIZE, &["BLIND at gone0 ", "): detached"])?;
+    ensure!(seen.contains('–') && !seen.contains("DEGRADED"), "{seen}");
+    // Then it gives in, and says so.
+    detach_one(&namespace, "gone0")?;
+    let told = ["BLIND at gone0 since ", "once before", "DEGRADED gone0: somebody detached"];
+    await_words(&session, SIZE, &told)?;
     session.press("q")?;
     ensure!(session.wait(SOON)?.success());
     Ok(())
