@@ -8,7 +8,9 @@ use arbitrary::{Arbitrary, Unstructured};
 use handshake_common::event::{Event, kind};
 use handshake_common::packet::tcp::Flags;
 use handshake_common::packet::tunnel::Layers;
-use handshake_user::attempt::{Attempt, Key, Observation};
+use handshake_user::attempt::{Attempt, Key, Observation, SourceId};
+use handshake_user::census::{Census, Waiting};
+use handshake_user::outcome::Outcome;
 use handshake_user::tracker::{Config, Tracker};
 use handshake_user::verdict::Verdict;
 
@@ -203,6 +205,12 @@ pub struct Ledger {
     began: Vec<usize>,
     /// At which balance each had ended, and how.
     ended: Vec<(usize, Attempt)>,
+    /// Copies of SYNs and of SYN-ACKs in those that have ended, and disbelieved SYN-ACKs and RSTs.
+    repeated: [u64; 4],
+    /// Attempts begun by hook, by the census.
+    begun: HashMap<SourceId, u64>,
+    /// Attempts ended by hook.
+    over: HashMap<SourceId, u64>,
     balances: usize,
 }
 
@@ -210,11 +218,16 @@ impl Ledger {
     /// An empty tracker and empty books.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let mut tracker = Tracker::new(config);
+        tracker.keep_census(Census::default());
         Self {
-            tracker: Tracker::new(config),
+            tracker,
             limit: config.max_attempts,
             began: Vec::new(),
             ended: Vec::new(),
+            repeated: [0; 4],
+            begun: HashMap::new(),
+            over: HashMap::new(),
             balances: 0,
         }
     }
@@ -242,13 +255,56 @@ impl Ledger {
         assert!(open <= self.limit, "{open} open of {}", self.limit);
         assert!(remembered <= self.limit, "{remembered} remembered of {}", self.limit);
         let now = self.balances;
-        self.ended.extend(self.tracker.drain().map(|attempt| (now, attempt)));
+        for attempt in self.tracker.drain() {
+            let Attempt { syn_retrans, synack_retrans, bad_synack, bad_rst, .. } = attempt;
+            let extras = [syn_retrans, synack_retrans, bad_synack, bad_rst];
+            self.repeated.iter_mut().zip(extras).for_each(|(sum, one)| *sum += u64::from(one));
+            *self.over.entry(attempt.source).or_default() += 1;
+            self.ended.push((now, attempt));
+        }
         let stats = self.tracker.stats();
         assert_eq!(stats.started, stats.ended() + open as u64);
         assert_eq!(stats.ended(), self.ended.len() as u64);
         self.began.resize(stats.started as usize, now);
         let next = self.tracker.next_deadline();
         assert!(open == 0 || next.is_some(), "open attempts have a deadline");
+        self.count_repeats();
+        self.count_open();
+    }
+
+    /// Every copy is counted when it is seen: the counts are those of all attempts, open ones too.
+    fn count_repeats(&self) {
+        let stats = self.tracker.stats();
+        let [mut syn, mut synack, bad_synack, bad_rst] = self.repeated;
+        for open in self.tracker.open_attempts() {
+            syn += u64::from(open.syn_retrans);
+            synack += u64::from(open.synack_retrans);
+        }
+        assert_eq!((stats.syn_retrans, stats.synack_retrans), (syn, synack));
+        assert!(stats.bad_synack >= bad_synack && stats.bad_rst >= bad_rst);
+        if self.tracker.open() == 0 {
+            assert_eq!((stats.bad_synack, stats.bad_rst), (bad_synack, bad_rst));
+        }
+    }
+
+    /// The census says what a walk over all open attempts finds.
+    fn count_open(&mut self) {
+        let (mut all, mut services) = (Waiting::default(), HashMap::<_, Waiting>::new());
+        let mut begun = self.over.clone();
+        for open in self.tracker.open_attempts() {
+            for waiting in [&mut all, services.entry(open.key.server_addr()).or_default()] {
+                waiting.open += 1;
+                waiting.half_open += u64::from(open.unanswered == Outcome::HalfOpen);
+            }
+            *begun.entry(open.source).or_default() += 1;
+        }
+        let census = self.tracker.census_mut().expect("a census is kept");
+        for one in census.take_begun() {
+            *self.begun.entry(one.source).or_default() += 1;
+        }
+        assert_eq!(census.all(), all);
+        assert_eq!(census.services().collect::<HashMap<_, _>>(), services);
+        assert_eq!(self.begun, begun);
     }
 
     /// The end of the input: every attempt has ended once, and no two of a key overlapped.

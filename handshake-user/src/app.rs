@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::attempt::Nanos;
 use crate::books::Books;
+use crate::census::Census;
 use crate::cli::{HookArg, WatchArgs};
 use crate::clock::Clock;
 use crate::config::Sources;
@@ -170,6 +171,7 @@ impl<'a> Watching<'a> {
             recorder.begin(loader.attachments().map(recording::link), &places);
         }
         if let Some(exporter) = &exporter {
+            engine.keep_census(Census::default());
             say(format_args!("metrics at http://{}/metrics", exporter.address()));
         }
         let now = places.now();
@@ -358,6 +360,9 @@ impl<'a> Watching<'a> {
 
     fn show(&mut self) -> Result<Reader> {
         let mut reader = Reader::Present;
+        if let Some(exporter) = &mut self.exporter {
+            exporter.begun(&mut self.engine, &self.places);
+        }
         for attempt in self.engine.ended() {
             let segments = self.engine.take_evidence(attempt.id);
             let view = self.places.view(&attempt, self.engine.sources());

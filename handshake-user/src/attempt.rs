@@ -10,7 +10,7 @@ use handshake_common::event::Event;
 use handshake_common::options::{Mptcp, Options};
 use handshake_common::packet::tunnel::Layers;
 
-use crate::outcome::{EndedBy, Outcome, Side};
+use crate::outcome::{Doubt, EndedBy, Outcome, Side};
 
 /// Index of the interface and hook that saw a segment (`source::Sources`); 0 in replay.
 pub type SourceId = u32;
@@ -33,7 +33,7 @@ pub struct Observation {
 pub type Nanos = i64;
 
 /// Address and port of one end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// Address in network order, IPv4 mapped.
     pub address: [u32; 4],
@@ -322,8 +322,8 @@ pub struct Attempt {
     pub simultaneous: bool,
     /// An earlier attempt with the same ISN ended before this one.
     pub isn_repeat: bool,
-    /// Events were lost while it was open: counts are lower bounds.
-    pub uncertain: bool,
+    /// Why not all may have been seen of it; then counts are lower bounds.
+    pub uncertain: Option<Doubt>,
     /// It stands for 2^this attempts, of which only it was followed ([`handshake_common::sample`]).
     pub sample_shift: u8,
     /// VLAN ids of the first packet, outermost first.
@@ -370,7 +370,7 @@ impl Attempt {
             icmp: None,
             simultaneous: false,
             isn_repeat: false,
-            uncertain: false,
+            uncertain: None,
             sample_shift: 0,
             vlan: [0; 2],
             vlan_count: 0,

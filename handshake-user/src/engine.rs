@@ -1,15 +1,18 @@
 //! The live engine: counters and rings in, ended attempts out. No timers and no output of its own;
 //! `app` calls [`Engine::step`] when it is time.
 
-use std::collections::HashMap;
+mod sources;
+
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use ahash::AHashSet;
 use handshake_common::abi::{Counter, Hook};
 use handshake_common::packet::tunnel::Layers;
 
-use crate::attempt::{Attempt, Nanos, Observation, OpenView, SourceId};
+use crate::attempt::{Attempt, Nanos, Observation, OpenView};
 use crate::board::Sampled;
+use crate::census::{Begun, Census};
 use crate::clock::Clock;
 use crate::evidence::{Evidence, Frame, Seen, Segments, Sighting};
 use crate::loader::{Counters, LoadError, Loader, ProgramStats};
@@ -22,6 +25,8 @@ use crate::source::ring::Rings;
 use crate::tracker::{Config, Stats, Tracker};
 use crate::usage::Usage;
 use crate::verdict::Judged;
+
+pub use sources::Sources;
 
 /// Events read in one step: bounds the time until the caller is asked again.
 const STEP_EVENTS: usize = 16_384;
@@ -52,30 +57,6 @@ pub struct Step {
     pub idle: bool,
     /// Boot time at which an open attempt may have timed out; none if none is open.
     pub due_ns: Option<u64>,
-}
-
-/// Interfaces and hooks, numbered as the tracker knows them.
-#[derive(Debug, Default)]
-pub struct Sources {
-    known: Vec<(u32, u8)>,
-    /// Interfaces may come and go by the thousand, and every event asks.
-    numbers: HashMap<(u32, u8), SourceId>,
-}
-
-impl Sources {
-    /// The number of an interface index and hook; new ones get the next.
-    fn id(&mut self, index: u32, hook: u8) -> SourceId {
-        *self.numbers.entry((index, hook)).or_insert_with(|| {
-            self.known.push((index, hook));
-            (self.known.len() - 1) as SourceId
-        })
-    }
-
-    /// Interface index and hook of a number.
-    #[must_use]
-    pub fn of(&self, id: SourceId) -> Option<(u32, u8)> {
-        self.known.get(id as usize).copied()
-    }
 }
 
 /// See the module.
@@ -154,7 +135,7 @@ impl Engine {
     /// events to either selection, as those did that begin with events already in the rings.
     pub fn reselect(&mut self, selection: Selection) {
         if selection != self.selection {
-            self.note_gap();
+            self.tracker.note_reload(nanos(Clock::now()));
             self.selection = selection;
         }
     }
@@ -167,7 +148,7 @@ impl Engine {
 
     /// A hook was detached under us: what is open may have lost evidence there.
     pub fn note_gap(&mut self) {
-        self.tracker.note_loss(nanos(Clock::now()));
+        self.tracker.note_gap_anywhere(nanos(Clock::now()));
     }
 
     /// An interface is gone, or has only now been attached to: what was seen there may miss its
@@ -177,6 +158,28 @@ impl Engine {
         for hook in Hook::ALL {
             self.tracker.note_gap(self.sources.id(index, hook as u8), now);
         }
+    }
+
+    /// Forgets interfaces that are not `watched` and that no open attempt was seen at, once there are
+    /// many; what was attached to lately is kept for whoever shows what has ended. True if something
+    /// was forgotten.
+    pub fn forget_gone(&mut self, watched: &HashSet<u32>) -> bool {
+        self.sources.forget_gone(watched, &mut self.tracker)
+    }
+
+    /// Counts open attempts from now on; call it before the first step.
+    pub fn keep_census(&mut self, census: Census) {
+        self.tracker.keep_census(census);
+    }
+
+    /// The census, if it is kept.
+    pub fn census_mut(&mut self) -> Option<&mut Census> {
+        self.tracker.census_mut()
+    }
+
+    /// The attempts that have begun since the last call, if a census is kept.
+    pub fn begun(&mut self) -> Vec<Begun> {
+        self.census_mut().map(|census| census.take_begun().collect()).unwrap_or_default()
     }
 
     /// Reads counters and rings once, boundedly.

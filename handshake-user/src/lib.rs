@@ -9,6 +9,7 @@ pub mod attempt;
 pub mod board;
 pub mod books;
 pub mod capture;
+pub mod census;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -5,18 +5,14 @@
 //! interface gets is decided in `plan`, done in `attach`. Events are read by `source::ring`.
 
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use aya::maps::{ArrayOfMaps, Map, MapData, PerCpuArray, RingBuf};
-use aya::{Ebpf, EbpfLoader};
-use handshake_common::abi::{COUNTERS, Counter, DEFAULT_BUCKETS, EVENT_CLASSES, Hook, MAX_CPUS};
-use handshake_common::abi::{PACKET_CLASSES, name, state};
-use handshake_common::filter::{MAX_BUCKETS, WAYS, is_occupied};
-use handshake_common::sample;
+use aya::Ebpf;
+use aya::maps::MapData;
+use handshake_common::abi::{name, state};
+use handshake_common::filter::{WAYS, is_occupied};
 
 use crate::interfaces::Interface;
 use crate::mapped::{Access, Mapped};
@@ -25,201 +21,36 @@ use crate::source::ring::Rings;
 mod attach;
 mod bpf;
 mod clsact;
+mod counters;
 mod error;
 mod logs;
 pub mod neighbours;
+mod object;
+mod options;
 mod plan;
 mod privilege;
 mod shed;
 pub(crate) mod signals;
 pub mod trial;
+mod verify;
 
 pub use attach::{Attachment, Health, How, Placement, State};
 pub use clsact::ForeignFilter;
+pub use counters::{Counters, ProgramStats};
 pub use error::{AttachError, LoadError, is_old, kernel_release, locks_memory};
+pub use object::OBJECT;
+pub use options::{DEFAULT_RING_BYTES, HookChoice, Options, TcChoice, XdpModeChoice};
 pub use privilege::{Capabilities, Privilege};
-pub use shed::every_privilege as shed_every_privilege;
+pub use shed::{Files, every_privilege as shed_every_privilege};
+pub use verify::{ProgramReport, Verified, verify};
 
 use attach::Attached;
 use logs::Logs;
-use signals::SignalsWait;
-
-/// The programs, as `cargo xtask build` made them; for tests that run them without a network.
-pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HANDSHAKE_EBPF_OBJECT"));
-
-/// Default bytes of a ring: room for 8,192 events, which a SYN flood of a million packets a second
-/// on one CPU fills in 8 ms.
-pub const DEFAULT_RING_BYTES: u32 = 1 << 20;
-/// Largest ring that can be asked for; larger ones the kernel refuses on small machines.
-const MAX_RING_BYTES: u32 = 1 << 28;
-/// Fewest and most buckets of the filter table (64 bytes each).
-const BUCKETS: std::ops::RangeInclusive<u32> = 64..=MAX_BUCKETS;
-
-/// Bytes of an entry of the table: a head and its numbers.
-const ENTRY_BYTES: usize = 16;
-
-/// Where to attach (`--hook`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HookChoice {
-    /// By interface: see `plan`.
-    #[default]
-    Auto,
-    /// XDP; TC where XDP is refused.
-    Xdp,
-    /// TC.
-    Tc,
-}
-
-/// How to attach XDP (`--xdp-mode`). Anything but `Auto` asks for XDP, unless the hook is TC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum XdpModeChoice {
-    /// Native.
-    #[default]
-    Auto,
-    /// Native.
-    Native,
-    /// Generic.
-    Generic,
-}
-
-/// How to attach TC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TcChoice {
-    /// TCX where the kernel has it.
-    #[default]
-    Auto,
-    /// Filters on `clsact`, as on kernels before 6.6; for tests.
-    Clsact,
-}
-
-/// What to load.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// Where to attach.
-    pub hook: HookChoice,
-    /// How to attach XDP.
-    pub xdp_mode: XdpModeChoice,
-    /// How to attach TC.
-    pub tc: TcChoice,
-    /// Wanted bytes of each CPU's ring: see [`Options::ring_size`].
-    pub ring_bytes: u32,
-    /// Wanted buckets of the filter table, 64 bytes each: see [`Options::table_size`].
-    pub table_buckets: u32,
-    /// Shall the first bytes of each frame follow its event? A ring then holds 2 events where it
-    /// held 5.
-    pub keep_frames: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            hook: HookChoice::default(),
-            xdp_mode: XdpModeChoice::default(),
-            tc: TcChoice::default(),
-            ring_bytes: DEFAULT_RING_BYTES,
-            table_buckets: DEFAULT_BUCKETS,
-            keep_frames: false,
-        }
-    }
-}
-
-impl Options {
-    /// Bytes that each ring gets: the kernel wants a power of two of at least a page.
-    #[must_use]
-    pub fn ring_size(&self) -> u32 {
-        let page = page_size().min(MAX_RING_BYTES);
-        self.ring_bytes.clamp(page, MAX_RING_BYTES).next_power_of_two()
-    }
-
-    /// Buckets that the filter table gets: a power of two.
-    #[must_use]
-    pub fn table_size(&self) -> u32 {
-        self.table_buckets.clamp(*BUCKETS.start(), *BUCKETS.end()).next_power_of_two()
-    }
-}
-
-fn page_size() -> u32 {
-    // SAFETY: asks for a constant of the system.
-    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u32::try_from(bytes).unwrap_or(4096)
-}
-
-/// What a process that gives up its privileges still does with files that may be others'.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Files {
-    /// Opens none.
-    #[default]
-    None,
-    /// Opens some to read them.
-    Read,
-    /// Makes and renames some.
-    Write,
-}
-
-/// The kernel's counters, summed over CPUs since loading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counters(pub [[u64; COUNTERS]; 3]);
-
-impl Counters {
-    /// One counter of one hook.
-    #[must_use]
-    pub fn of(&self, hook: Hook, counter: Counter) -> u64 {
-        self.0[hook as usize][counter as usize]
-    }
-
-    /// One counter of all hooks together.
-    #[must_use]
-    pub fn total(&self, counter: Counter) -> u64 {
-        self.0.iter().map(|row| row[counter as usize]).sum()
-    }
-
-    /// Packets that a hook saw.
-    #[must_use]
-    pub fn seen(&self, hook: Hook) -> u64 {
-        self.0[hook as usize][..PACKET_CLASSES].iter().sum()
-    }
-
-    /// Events that the programs had to report: delivered, lost and sampled out together.
-    #[must_use]
-    pub fn offered(&self) -> u64 {
-        self.0.iter().flat_map(|row| &row[..EVENT_CLASSES]).sum()
-    }
-
-    /// Events lost because a ring was full or missing.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.total(Counter::EventsLost) + self.total(Counter::EventsNoRing)
-    }
-}
-
-/// What the verifier made of a program.
-#[derive(Debug)]
-pub struct ProgramReport {
-    /// The program's name.
-    pub name: &'static str,
-    /// Sizes, or why it did not load.
-    pub result: Result<Verified, LoadError>,
-}
-
-/// Sizes of a loaded program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verified {
-    /// Instructions that the verifier walked through (Linux 5.16).
-    pub verified_instructions: Option<u32>,
-    /// Bytes of machine code; 0 without a JIT.
-    pub jited_bytes: u32,
-}
-
-/// What a program costs, while that is measured ([`Loader::measure_runs`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProgramStats {
-    /// The program's name.
-    pub name: &'static str,
-    /// Packets it ran for.
-    pub runs: u64,
-    /// Time spent in it.
-    pub time: Duration,
-}
+use object::{
+    ENTRY_BYTES, load_object, make_rings, map_data, map_memory, mapped, mapping_error,
+    programs_to_come, store_rings,
+};
+use options::page_size;
 
 /// The loaded object and everything attached. Dropping it detaches.
 pub struct Loader {
@@ -372,15 +203,7 @@ impl Loader {
     /// # Errors
     /// If the kernel refuses, which only a bug can make it do.
     pub fn counters(&self) -> Result<Counters, LoadError> {
-        let map = self.ebpf.map(name::COUNTERS).ok_or_else(|| no_map(name::COUNTERS))?;
-        let map = PerCpuArray::<_, [u64; COUNTERS]>::try_from(map).map_err(object_error)?;
-        let mut sum = [[0u64; COUNTERS]; 3];
-        for (hook, row) in sum.iter_mut().enumerate() {
-            for cpu in map.get(&(hook as u32), 0).map_err(object_error)?.iter() {
-                row.iter_mut().zip(cpu).for_each(|(sum, one)| *sum = sum.wrapping_add(*one));
-            }
-        }
-        Ok(Counters(sum))
+        Counters::read(&self.ebpf)
     }
 
     /// Bytes of kernel memory that maps, rings and loaded programs hold.
@@ -446,43 +269,8 @@ impl Loader {
     /// Runs and run time of the loaded programs; zeroes unless [`Loader::measures_runs`].
     #[must_use]
     pub fn program_stats(&self) -> Vec<ProgramStats> {
-        let stats = |name: &'static str| {
-            let info = self.ebpf.program(name)?.info().ok()?;
-            Some(ProgramStats { name, runs: info.run_count(), time: info.run_time() })
-        };
-        name::PROGRAMS.into_iter().filter_map(stats).collect()
+        counters::program_stats(&self.ebpf)
     }
-}
-
-/// Maps the values of one of our arrays.
-fn mapped(ebpf: &Ebpf, name: &str, bytes: usize, access: Access) -> Result<Mapped, LoadError> {
-    let data = ebpf.map(name).and_then(map_data).ok_or_else(|| no_map(name))?;
-    Mapped::new(data.fd().as_fd(), 0, bytes, access).map_err(mapping_error)
-}
-
-fn mapping_error(source: io::Error) -> LoadError {
-    LoadError::Io { doing: "map memory of the kernel's maps".to_owned(), source }
-}
-
-/// Loads every program on this kernel without attaching any.
-///
-/// # Errors
-/// If not even the maps can be made; programs have their own results.
-pub fn verify() -> Result<Vec<ProgramReport>, LoadError> {
-    privilege::check().map_err(LoadError::Privilege)?;
-    let mut ebpf = load_object(&Options::default())?;
-    let report = |name| ProgramReport { name, result: verify_one(&mut ebpf, name) };
-    Ok(name::PROGRAMS.into_iter().map(report).collect())
-}
-
-fn verify_one(ebpf: &mut Ebpf, name: &str) -> Result<Verified, LoadError> {
-    attach::program_fd(ebpf, name)?;
-    let info = ebpf.program(name).map(aya::programs::Program::info);
-    let info = info.and_then(Result::ok).ok_or_else(|| no_map(name))?;
-    Ok(Verified {
-        verified_instructions: info.verified_instruction_count(),
-        jited_bytes: info.size_jitted(),
-    })
 }
 
 /// Removes TC filters that killed processes of ours left on kernels without TCX. Filters of
@@ -493,119 +281,4 @@ fn verify_one(ebpf: &mut Ebpf, name: &str) -> Result<Verified, LoadError> {
 /// If the process may not.
 pub fn cleanup() -> Result<Vec<String>, AttachError> {
     attach::cleanup()
-}
-
-/// The programs that attaching to some interface may need.
-fn programs_to_come(options: &Options) -> Vec<&'static str> {
-    let xdp = options.hook != HookChoice::Tc;
-    let is_xdp = |one: &&str| [name::XDP, name::XDP_IP].contains(one);
-    name::PROGRAMS.into_iter().filter(|one| xdp || !is_xdp(one)).collect()
-}
-
-fn load_object(options: &Options) -> Result<Ebpf, LoadError> {
-    // aya finds out what the kernel can by loading small programs, and takes an interrupted one
-    // for a feature that is missing.
-    let _quiet = SignalsWait::new();
-    let buckets = options.table_size();
-    let mask = buckets - 1;
-    let fill_shift = sample::fill_shift(options.ring_size());
-    let (low, high) = (random(), random());
-    let keep_frames = u32::from(options.keep_frames);
-    EbpfLoader::new()
-        .override_global(name::TABLE_MASK, &mask, true)
-        .override_global(name::FILL_SHIFT, &fill_shift, true)
-        .override_global(name::KEY_LOW, &low, true)
-        .override_global(name::KEY_HIGH, &high, true)
-        .override_global(name::KEEP_FRAMES, &keep_frames, true)
-        .map_max_entries(name::TABLE, buckets)
-        .load(OBJECT)
-        .map_err(|error| LoadError::from_object(&error))
-}
-
-/// A number that nobody outside can guess: a keyed hash with the standard library's random keys.
-fn random() -> u64 {
-    RandomState::new().hash_one(std::process::id())
-}
-
-/// A ring for every online CPU that has a slot. Events on CPUs that come later are counted as lost
-/// for want of a ring.
-fn make_rings(bytes: u32) -> Result<Vec<(u32, MapData)>, LoadError> {
-    let cpus = aya::util::online_cpus().map_err(|(path, error)| LoadError::Io {
-        doing: format!("read the list of CPUs from {path}"),
-        source: error,
-    })?;
-    let with_slot = cpus.into_iter().filter(|&cpu| (cpu as usize) < MAX_CPUS);
-    with_slot
-        .map(|cpu| {
-            let ring = bpf::create_ring(bytes).map_err(|error| LoadError::from_ring(bytes, error));
-            Ok((cpu, MapData::from_fd(ring?).map_err(object_error)?))
-        })
-        .collect()
-}
-
-fn store_rings(
-    ebpf: &mut Ebpf,
-    rings: Vec<(u32, MapData)>,
-) -> Result<Vec<RingBuf<MapData>>, LoadError> {
-    let map = ebpf.map_mut(name::RINGS).ok_or_else(|| no_map(name::RINGS))?;
-    let mut slots = ArrayOfMaps::<_, MapData>::try_from(map).map_err(object_error)?;
-    let mut buffers = Vec::with_capacity(rings.len());
-    for (cpu, ring) in rings {
-        slots.set(cpu, &ring, 0).map_err(object_error)?;
-        buffers.push(RingBuf::try_from(Map::RingBuf(ring)).map_err(object_error)?);
-    }
-    Ok(buffers)
-}
-
-fn object_error(error: impl Into<aya::EbpfError>) -> LoadError {
-    LoadError::from_object(&error.into())
-}
-
-fn no_map(name: &str) -> LoadError {
-    LoadError::Object(format!("it has no {name}"))
-}
-
-fn map_data(map: &Map) -> Option<&MapData> {
-    match map {
-        Map::Array(data) | Map::PerCpuArray(data) | Map::ArrayOfMaps(data) => Some(data),
-        _ => None,
-    }
-}
-
-/// What the kernel charges for a map or program, by its own account.
-fn map_memory(fd: BorrowedFd<'_>) -> u64 {
-    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
-    let info = fs::read_to_string(path).unwrap_or_default();
-    let value = info.lines().find_map(|line| line.strip_prefix("memlock:"));
-    value.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_rounded_up_to_what_the_kernel_takes() {
-        let ring = |ring_bytes| Options { ring_bytes, ..Options::default() }.ring_size();
-        assert_eq!((ring(0), ring(5000)), (page_size(), 8192.max(page_size())));
-        assert_eq!(ring(u32::MAX), MAX_RING_BYTES);
-        let table = |table_buckets| Options { table_buckets, ..Options::default() }.table_size();
-        assert_eq!((table(0), table(65), table(u32::MAX)), (64, 128, 1 << 20));
-    }
-
-    #[test]
-    fn counters_add_up_by_hook_and_class() {
-        let mut counters = Counters([[0; COUNTERS]; 3]);
-        counters.0[Hook::Xdp as usize][Counter::Syn as usize] = 3;
-        counters.0[Hook::TcEgress as usize][Counter::SynAck as usize] = 2;
-        counters.0[Hook::TcEgress as usize][Counter::NotIp as usize] = 7;
-        counters.0[Hook::TcEgress as usize][Counter::EventsLost as usize] = 1;
-        assert_eq!((counters.offered(), counters.lost()), (5, 1));
-        assert_eq!((counters.seen(Hook::TcEgress), counters.seen(Hook::Xdp)), (9, 3));
-    }
-
-    #[test]
-    fn random_numbers_differ() {
-        assert_ne!(random(), random());
-    }
 }

@@ -108,7 +108,7 @@ pub enum EndedBy {
     Timeout,
     /// The end of the input.
     Eof,
-    /// Its deadline, but events were lost while it was open.
+    /// Its deadline, but not all may have been seen while it was open: [`Doubt`] says why.
     Loss,
     /// Our own limit.
     Evicted,
@@ -139,6 +139,46 @@ impl EndedBy {
             Self::Eof => "eof",
             Self::Loss => "loss",
             Self::Evicted => "evicted",
+        }
+    }
+}
+
+/// Why an attempt is uncertain: what may have kept us from seeing all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Doubt {
+    /// Events were lost while it was open.
+    Loss,
+    /// An interface that saw it was not watched for a while.
+    Gap,
+    /// The filter changed while it was open.
+    Reload,
+    /// Flows were sampled: its beginning, or copies, may have been left out.
+    Sampling,
+}
+
+impl Doubt {
+    /// Every reason. If there are several, the first of them is told.
+    pub const ALL: [Self; 4] = [Self::Loss, Self::Gap, Self::Reload, Self::Sampling];
+
+    /// The name in every output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Gap => "gap",
+            Self::Reload => "reload",
+            Self::Sampling => "sampling",
+        }
+    }
+
+    /// A few words for people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Loss => "events were lost",
+            Self::Gap => "not watched all the time",
+            Self::Reload => "the filter changed",
+            Self::Sampling => "flows were sampled",
         }
     }
 }

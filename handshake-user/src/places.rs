@@ -4,7 +4,7 @@
 
 mod held;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use handshake_common::abi::Hook;
@@ -46,6 +46,18 @@ impl Places {
         self.names.insert(index, name.to_owned());
     }
 
+    /// Forgets the names of interfaces that are neither `watched` nor among the sources.
+    pub fn forget_gone(&mut self, watched: &HashSet<u32>, sources: &Sources) {
+        let known: HashSet<u32> = sources.interfaces().collect();
+        self.names.retain(|index, _| watched.contains(index) || known.contains(index));
+    }
+
+    /// Interfaces that have a name.
+    #[must_use]
+    pub fn named(&self) -> usize {
+        self.names.len()
+    }
+
     /// Reads the host's addresses again.
     pub fn refresh_addresses(&mut self) {
         if let Ok(addresses) = addresses() {
@@ -80,7 +92,7 @@ impl Places {
     /// Where a source is: interface and hook.
     #[must_use]
     pub fn seen_at(&self, source: SourceId, sources: &Sources) -> (&str, &'static str) {
-        let (index, hook) = sources.of(source).unwrap_or((0, 0));
+        let Some((index, hook)) = sources.of(source) else { return ("?", "?") };
         (self.interface(index), Hook::from_index(hook).map_or("?", Hook::name))
     }
 

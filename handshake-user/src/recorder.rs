@@ -94,7 +94,7 @@ impl Wanted {
         match self {
             Self::Failed => attempt.outcome.is_failure(),
             Self::All => true,
-            Self::Uncertain => attempt.uncertain,
+            Self::Uncertain => attempt.uncertain.is_some(),
             Self::Outcome(outcome) => attempt.outcome == outcome,
         }
     }

@@ -1,9 +1,9 @@
 //! What the metrics endpoint counts, and which interfaces and services get series of their own.
 //!
-//! Ended attempts go in, [`Series::rows`] come out, never more of them than were asked for: what
-//! finds no place is counted in the rows of `other`. No client's address and no client's port ever
-//! is a key. No clock, no I/O. [`ranked`] decides who is shown, [`distribution`] counts latencies,
-//! [`availability`] seconds; `output/prometheus.rs` writes the rows down.
+//! Attempts that have begun and ended go in, [`Series::rows`] come out, never more of them than were
+//! asked for: what finds no place is counted in the rows of `other`. No client's address and no
+//! client's port ever is a key. No clock, no I/O. [`ranked`] decides who is shown, [`distribution`]
+//! counts latencies, [`availability`] seconds; `output/prometheus.rs` writes the rows down.
 
 pub mod availability;
 pub mod distribution;
@@ -11,9 +11,8 @@ pub mod ranked;
 
 use std::net::SocketAddr;
 
-use ahash::AHashMap as HashMap;
-
 use crate::attempt::{Attempt, Nanos};
+use crate::census::Census;
 use crate::metrics::PARTS;
 use crate::outcome::Outcome;
 use crate::snapshot::metrics::{InterfaceRow, LatencyRow, Rows, ServiceRow};
@@ -43,18 +42,13 @@ pub const ROLES: [Role; 3] = [Role::Client, Role::Server, Role::Forwarded];
 #[derive(Debug, Clone, Copy, Default)]
 struct Part {
     outcomes: [u64; OUTCOMES],
-    /// Attempts begun, as told before: an attempt whose role or place changes while it is open must
-    /// not make this go back.
+    /// Attempts begun: counted when and where they begin, so it never goes back.
     begun: u64,
     /// Has anything been seen of it?
     seen: bool,
 }
 
 impl Part {
-    fn ended(&self) -> u64 {
-        self.outcomes.iter().sum()
-    }
-
     fn absorb(&mut self, other: &Self) {
         for (sum, count) in self.outcomes.iter_mut().zip(other.outcomes) {
             *sum += count;
@@ -66,30 +60,14 @@ impl Part {
 
 type Place = [Part; ROLES.len()];
 
+fn merge(into: &mut Place, from: Place) {
+    into.iter_mut().zip(from).for_each(|(into, from)| into.absorb(&from));
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Service {
     outcomes: [u64; OUTCOMES],
     seconds: Availability,
-}
-
-/// An attempt that is open, as far as rows need it.
-#[derive(Debug, Clone, Copy)]
-pub struct OpenAttempt<'a> {
-    /// Where its first segment was seen.
-    pub interface: &'a str,
-    /// The host's part.
-    pub role: Role,
-    /// Who was asked.
-    pub service: SocketAddr,
-    /// The server has answered.
-    pub half_open: bool,
-}
-
-/// Open attempts of one service.
-#[derive(Debug, Clone, Copy, Default)]
-struct Waiting {
-    open: u64,
-    half_open: u64,
 }
 
 /// See the module.
@@ -108,10 +86,18 @@ impl Series {
     pub fn new(most: usize, services: usize) -> Self {
         Self {
             most,
-            interfaces: Ranked::new(INTERFACES),
+            interfaces: Ranked::steady(INTERFACES),
             services: Ranked::new(services),
             latency: Default::default(),
         }
+    }
+
+    /// An attempt has begun at an interface, before `now`.
+    pub fn begun(&mut self, interface: &str, role: Role, now: Nanos) {
+        self.interfaces.enter(interface, now);
+        let part = &mut self.interfaces.counts_mut(interface)[role as usize];
+        part.begun += 1;
+        part.seen = true;
     }
 
     /// Takes an ended attempt.
@@ -147,41 +133,29 @@ impl Series {
 
     /// An interface has another name.
     pub fn rename(&mut self, from: &str, to: &str) {
-        let merge = |into: &mut Place, from: Place| {
-            into.iter_mut().zip(from).for_each(|(into, from)| into.absorb(&from));
-        };
         self.interfaces.rename(&from.to_owned(), to.to_owned(), merge);
     }
 
     /// What there is to say at `now`, beside `fixed` series that are always there. Where it would be
     /// too much, services and then interfaces give way, for good.
-    pub fn rows<'a>(
-        &mut self,
-        now: Nanos,
-        fixed: usize,
-        open: impl Iterator<Item = OpenAttempt<'a>>,
-    ) -> Rows {
-        let mut waiting: HashMap<SocketAddr, Waiting> = HashMap::new();
-        let mut places: HashMap<(&str, Role), u64> = HashMap::new();
-        for attempt in open {
-            let waiting = waiting.entry(attempt.service).or_default();
-            waiting.open += 1;
-            waiting.half_open += u64::from(attempt.half_open);
-            *places.entry((attempt.interface, attempt.role)).or_default() += 1;
-        }
-        places.keys().for_each(|(interface, _)| self.interfaces.enter(*interface, now));
+    pub fn rows(&mut self, now: Nanos, fixed: usize, census: &Census) -> Rows {
         self.services.all_mut().for_each(|(_, service)| service.seconds.settle(now));
         loop {
             let rows = Rows {
-                interfaces: self.interface_rows(&places),
-                services: self.service_rows(&waiting),
+                interfaces: self.interface_rows(),
+                services: self.service_rows(census),
                 latency: self.latency_rows(),
             };
             let fits = fixed + rows.series() <= self.most;
-            if fits || !(self.services.give_way(now) || self.interfaces.give_way(now)) {
+            if fits || !self.give_way(now) {
                 return self.without_excess(rows, fixed);
             }
         }
+    }
+
+    fn give_way(&mut self, now: Nanos) -> bool {
+        // The counts of a service stay its own.
+        self.services.give_way(now, |_, _| {}) || self.interfaces.give_way(now, merge)
     }
 
     /// If even `other` alone is too much, the last latencies go: those of forwarded attempts.
@@ -190,42 +164,24 @@ impl Series {
         rows
     }
 
-    fn interface_rows(&mut self, open: &HashMap<(&str, Role), u64>) -> Vec<InterfaceRow> {
-        let mut sums: HashMap<(&str, Role), u64> = HashMap::new();
-        let shown = self.interfaces.shown();
-        let shown: Vec<String> = shown.into_iter().map(|(name, _)| name.clone()).collect();
-        for ((interface, role), count) in open {
-            let is_shown = shown.binary_search_by(|name| name.as_str().cmp(interface)).is_ok();
-            *sums.entry((if is_shown { interface } else { "" }, *role)).or_default() += count;
-        }
+    fn interface_rows(&self) -> Vec<InterfaceRow> {
+        let shown = self.interfaces.shown().into_iter().map(|(name, place)| (Some(name), place));
+        let places = shown.chain([(None, self.interfaces.other())]);
         let mut rows = Vec::new();
-        for name in shown.iter().map(String::as_str).chain([""]) {
-            let place = match name {
-                "" => self.interfaces.other_mut(),
-                name => self.interfaces.counts_mut(name),
-            };
-            for (part, role) in place.iter_mut().zip(ROLES) {
-                let open = sums.get(&(name, role)).copied().unwrap_or(0);
-                part.begun = part.begun.max(part.ended() + open);
-                part.seen |= open > 0;
-                if part.seen {
-                    let interface = (!name.is_empty()).then(|| name.to_owned());
-                    let (attempts, outcomes) = (part.begun, part.outcomes);
-                    rows.push(InterfaceRow { interface, role, attempts, outcomes });
-                }
+        for (name, place) in places {
+            for (part, role) in place.iter().zip(ROLES).filter(|(part, _)| part.seen) {
+                let (attempts, outcomes) = (part.begun, part.outcomes);
+                rows.push(InterfaceRow { interface: name.cloned(), role, attempts, outcomes });
             }
         }
         rows
     }
 
-    fn service_rows(&self, waiting: &HashMap<SocketAddr, Waiting>) -> Vec<ServiceRow> {
-        let mut elsewhere = waiting.values().fold(Waiting::default(), |sum, one| Waiting {
-            open: sum.open + one.open,
-            half_open: sum.half_open + one.half_open,
-        });
+    fn service_rows(&self, census: &Census) -> Vec<ServiceRow> {
+        let mut elsewhere = census.all();
         let mut rows = Vec::new();
         for (address, service) in self.services.shown() {
-            let waiting = waiting.get(address).copied().unwrap_or_default();
+            let waiting = census.of(address);
             elsewhere.open -= waiting.open;
             elsewhere.half_open -= waiting.half_open;
             rows.push(ServiceRow {

@@ -172,17 +172,17 @@ pub struct Summary {
     /// Ended attempts of which no record was printed: `--filter` kept them back, or `--count` was
     /// reached.
     pub hidden: u64,
-    /// Attempts that ended while events had been lost.
+    /// Attempts that ended as uncertain: not all may have been seen of them.
     pub uncertain: u64,
-    /// Copies of SYNs beyond the first.
+    /// Copies of SYNs beyond the first, counted when they are seen.
     pub syn_retrans: u64,
-    /// Copies of SYN-ACKs beyond the first.
+    /// Copies of SYN-ACKs beyond the first, likewise.
     pub synack_retrans: u64,
     /// SYNs and SYN-ACKs of attempts that had ended.
     pub late_copies: u64,
-    /// SYN-ACKs that answered no SYN of theirs.
+    /// SYN-ACKs that answered no SYN of theirs, likewise.
     pub bad_synack: u64,
-    /// RSTs that belonged to no attempt.
+    /// RSTs that belonged to no attempt, likewise.
     pub bad_rst: u64,
     /// Latency of attempts in which nothing was sent twice.
     pub latency: Latencies,

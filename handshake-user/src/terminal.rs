@@ -1,21 +1,23 @@
 //! A terminal taken over and given back: raw mode, the alternate screen, and a thread that writes, so
 //! that a terminal that reads slowly, or not at all, keeps nobody from draining the rings.
 //!
-//! Given back by being dropped, and before a panic says anything. What is drawn is `output::tui`'s.
+//! Given back by being dropped, and before a panic says anything. Whoever takes it or gives it back
+//! does not wait for a terminal that takes nothing: all bytes go through that thread. What is drawn is
+//! `output::tui`'s.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant};
 
 use ratatui::crossterm::cursor::{Hide, Show};
+use ratatui::crossterm::queue;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
-use ratatui::crossterm::{execute, queue};
 
 /// How long a slow terminal may take to show what was drawn before it is given back.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -24,6 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Writes that the terminal has not taken yet.
 static PENDING: AtomicUsize = AtomicUsize::new(0);
+/// The way to the first pen's thread.
+static WRITER: OnceLock<Sender<Vec<u8>>> = OnceLock::new();
 
 /// Why standard output is no terminal for a screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,11 +68,11 @@ pub fn is_ascii() -> bool {
 pub struct Taken(());
 
 impl Taken {
-    /// Takes the terminal: raw mode and the alternate screen.
+    /// Takes the terminal: raw mode at once, and the alternate screen when `pen` has written it.
     ///
     /// # Errors
     /// If there is no terminal to read keys from, or it refuses.
-    pub fn take() -> io::Result<Self> {
+    pub fn take(pen: &mut impl Write) -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let previous = std::panic::take_hook();
@@ -78,7 +82,7 @@ impl Taken {
             }));
         });
         let taken = Self(());
-        taken.retake()?;
+        taken.retake(pen)?;
         Ok(taken)
     }
 
@@ -86,13 +90,14 @@ impl Taken {
     ///
     /// # Errors
     /// As [`Taken::take`].
-    pub fn retake(&self) -> io::Result<()> {
+    pub fn retake(&self, pen: &mut impl Write) -> io::Result<()> {
         if TAKEN.load(Ordering::SeqCst) {
             disable_raw_mode()?;
         }
         enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
-        execute!(io::stdout(), EnterAlternateScreen, Hide)
+        queue!(pen, EnterAlternateScreen, Hide)?;
+        pen.flush()
     }
 
     /// Gives it back for a while.
@@ -112,16 +117,27 @@ fn give_back() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
+    let mut leave = Vec::new();
+    let _ = queue!(leave, Show, LeaveAlternateScreen);
+    if let Some(writer) = WRITER.get() {
+        hand_over(writer, leave);
+    }
+    // Who does not take the bytes would keep us for ever.
     let until = Instant::now() + PATIENCE;
     while PENDING.load(Ordering::SeqCst) > 0 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(1));
     }
-    // Who does not take the bytes has no screen to be left, and would keep us for ever.
-    if PENDING.load(Ordering::SeqCst) == 0 {
-        let mut stdout = io::stdout();
-        let _ = queue!(stdout, Show, LeaveAlternateScreen).and_then(|()| stdout.flush());
-    }
     let _ = disable_raw_mode();
+}
+
+/// Gives bytes to a pen's thread; false if it has ended.
+fn hand_over(writer: &Sender<Vec<u8>>, bytes: Vec<u8>) -> bool {
+    PENDING.fetch_add(1, Ordering::SeqCst);
+    let is_taken = writer.send(bytes).is_ok();
+    if !is_taken {
+        PENDING.fetch_sub(1, Ordering::SeqCst);
+    }
+    is_taken
 }
 
 /// Writes to standard output from a thread of its own.
@@ -171,6 +187,8 @@ impl Pen {
                 PENDING.fetch_sub(1, Ordering::SeqCst);
             }
         })?;
+        // There is one terminal: another pen's thread would write to the same.
+        WRITER.get_or_init(|| to.clone());
         Ok(Self { bytes: Vec::new(), to, state })
     }
 
@@ -191,9 +209,7 @@ impl Write for Pen {
         if self.bytes.is_empty() {
             return Ok(());
         }
-        PENDING.fetch_add(1, Ordering::SeqCst);
-        if self.to.send(std::mem::take(&mut self.bytes)).is_err() {
-            PENDING.fetch_sub(1, Ordering::SeqCst);
+        if !hand_over(&self.to, std::mem::take(&mut self.bytes)) {
             self.state.0.store(true, Ordering::SeqCst);
         }
         Ok(())

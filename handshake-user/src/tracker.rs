@@ -10,6 +10,7 @@
 //! ([`Stats::started`], [`Stats::outcomes`], [`Tracker::open`]).
 
 mod deadlines;
+mod doubts;
 mod index;
 mod key;
 mod left_out;
@@ -17,18 +18,21 @@ mod record;
 mod segments;
 mod slab;
 mod state;
+mod stats;
 mod table;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use ahash::AHashSet;
 use handshake_common::event::{flag, kind};
 use handshake_common::sample::Shift;
 
 use crate::attempt::{Attempt, Nanos, Observation, OpenView, SourceId};
-use crate::outcome::{EndedBy, Outcome, Side};
+use crate::census::{Begun, Census};
+use crate::outcome::{Doubt, EndedBy, Outcome, Side};
 use crate::sampling::one_in;
 use crate::verdict::{Judged, Verdict};
+use doubts::Doubts;
 use key::PackedKey;
 use left_out::LeftOut;
 use record::End;
@@ -36,9 +40,14 @@ use segments::{Judgement, PeerSyn};
 use state::Open;
 use table::{Found, Place, Reach, Remembered, Table};
 
+pub use stats::Stats;
+
 /// Attempts that one call of [`Tracker::expire`] ends at most: bounds how long it takes. The rest
 /// follows with the next calls, with the same outcomes and times.
 const EXPIRE_AT_ONCE: usize = 1024;
+
+/// Further answers that are kept at least: SYN-ACKs with other ISNs of the server.
+const FEWEST_FURTHER: usize = 64;
 
 /// Events of a batch whose flows are looked up together.
 const AHEAD: usize = 16;
@@ -54,45 +63,6 @@ pub struct Config {
     pub max_attempts: usize,
 }
 
-/// Counts of what the tracker has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
-    /// Attempts begun.
-    pub started: u64,
-    /// Attempts ended, by [`Outcome`] in its order.
-    pub outcomes: [u64; Outcome::ALL.len()],
-    /// Copies of the SYN beyond the first, over all ended attempts.
-    pub syn_retrans: u64,
-    /// Copies of SYN-ACKs, likewise.
-    pub synack_retrans: u64,
-    /// SYNs and SYN-ACKs of attempts that had ended.
-    pub late_copies: u64,
-    /// SYN-ACKs that answered no SYN of theirs, over all ended attempts.
-    pub bad_synack: u64,
-    /// RSTs that belonged to no attempt, likewise.
-    pub bad_rst: u64,
-    /// Attempts that ended while events had been lost.
-    pub uncertain: u64,
-    /// [`Stats::started`], had no flow been sampled out: an estimate.
-    pub started_estimate: u64,
-    /// [`Stats::outcomes`], likewise.
-    pub outcomes_estimate: [u64; Outcome::ALL.len()],
-}
-
-impl Stats {
-    /// Attempts that ended with `outcome`.
-    #[must_use]
-    pub fn of(&self, outcome: Outcome) -> u64 {
-        self.outcomes[outcome as usize]
-    }
-
-    /// Attempts ended.
-    #[must_use]
-    pub fn ended(&self) -> u64 {
-        self.outcomes.iter().sum()
-    }
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Tracker {
@@ -103,15 +73,15 @@ pub struct Tracker {
     /// Time of the last event or expiry; every attempt due before it has ended or will end as if
     /// it had.
     now: Nanos,
-    /// Attempts that began at or before this may have lost evidence.
-    lost_until: Option<Nanos>,
-    /// The same for those that were seen at a certain hook.
-    gaps: HashMap<SourceId, Nanos>,
+    /// Attempts that began at or before these times may lack evidence, and why.
+    doubts: Doubts,
     /// When flows were left out whose next segments are not.
     left_out: LeftOut,
-    /// Flows were last left out at this time.
-    sampled_until: Option<Nanos>,
     due: Vec<u32>,
+    /// Answers kept beside the first of each open attempt: bounded, whatever senders make up.
+    further: usize,
+    /// Only if somebody asked for it.
+    census: Option<Box<Census>>,
 }
 
 impl Tracker {
@@ -124,11 +94,11 @@ impl Tracker {
             stats: Stats::default(),
             ended: Vec::new(),
             now: Nanos::MIN,
-            lost_until: None,
-            gaps: HashMap::new(),
+            doubts: Doubts::default(),
             left_out: LeftOut::default(),
-            sampled_until: None,
             due: Vec::new(),
+            further: 0,
+            census: None,
         }
     }
 
@@ -159,7 +129,7 @@ impl Tracker {
     pub fn unfinished(&self, ids: &AHashSet<u64>) -> impl Iterator<Item = Attempt> {
         let end = End::new(Outcome::Unfinished, EndedBy::Eof, None);
         let asked = self.table.iter().filter(|(_, open)| ids.contains(&open.id));
-        asked.map(move |(_, open)| open.clone().end(end, self.is_uncertain(open)))
+        asked.map(move |(_, open)| open.clone().end(end, self.doubts.of(open)))
     }
 
     /// Ended attempts remembered now.
@@ -205,26 +175,33 @@ impl Tracker {
         self.due = due;
     }
 
-    /// Events may have been lost at or before `until`: what was open then is uncertain.
-    pub fn note_loss(&mut self, until: Nanos) {
-        self.lost_until = self.lost_until.max(Some(until));
+    /// Every hook that an attempt was seen at which is open or was not yet taken. Looks at all of them.
+    #[must_use]
+    pub fn sources_in_use(&self) -> HashSet<SourceId> {
+        let open = self.table.iter().flat_map(|(_, open)| open.sources());
+        open.chain(self.ended.iter().map(|attempt| attempt.source)).collect()
     }
 
-    /// A hook may have missed packets until `until`: attempts that it saw, open then, are uncertain.
-    pub fn note_gap(&mut self, source: SourceId, until: Nanos) {
-        let noted = self.gaps.entry(source).or_insert(until);
-        *noted = until.max(*noted);
+    /// Counts open attempts from now on; call it before the first.
+    pub fn keep_census(&mut self, census: Census) {
+        self.census = Some(Box::new(census));
+    }
+
+    /// Open attempts by service, if they are counted.
+    #[must_use]
+    pub fn census(&self) -> Option<&Census> {
+        self.census.as_deref()
+    }
+
+    /// The same, to take from it.
+    pub fn census_mut(&mut self) -> Option<&mut Census> {
+        self.census.as_deref_mut()
     }
 
     /// Until `time` flows were sampled by `shift`, from then on by a smaller one: attempts that begin
     /// now may have begun before, unseen.
     pub fn note_sampling_lowered(&mut self, shift: Shift, time: Nanos) {
         self.left_out.note(shift, time, self.config.linger);
-    }
-
-    /// At `time` flows were sampled: attempts that have used up their allowance may miss copies.
-    pub fn note_sampled(&mut self, time: Nanos) {
-        self.sampled_until = self.sampled_until.max(Some(time));
     }
 
     /// Section 9, end of input: everything due has timed out, the rest is unfinished.
@@ -237,27 +214,31 @@ impl Tracker {
     pub fn finish_some(&mut self, most: usize) -> bool {
         // What is due now is little: it is ended with every step.
         self.end_due(self.now, Reach::All);
-        let left: Vec<u32> = self.table.iter().map(|(place, _)| place).take(most).collect();
-        for place in &left {
-            self.end(*place, End::new(Outcome::Unfinished, EndedBy::Eof, None));
-        }
-        !left.is_empty()
+        self.end_open(most, |_, _| End::new(Outcome::Unfinished, EndedBy::Eof, None))
     }
 
     /// The input says that nothing follows of what is open: it ended in silence at a certain time,
     /// or it is not known how.
     pub fn settle_all(&mut self, silent_until: Option<Nanos>) {
-        let all: Vec<u32> = self.table.iter().map(|(place, _)| place).collect();
-        for place in all {
-            let Some(open) = self.table.get(place) else { continue };
-            let end = match silent_until {
-                Some(_) if !self.is_uncertain(open) => {
-                    End::new(open.unanswered(), EndedBy::Timeout, silent_until)
-                }
-                _ => End::new(Outcome::Unfinished, EndedBy::Eof, None),
-            };
-            self.end(place, end);
+        self.end_open(usize::MAX, |tracker, open| match silent_until {
+            Some(_) if tracker.doubts.of(open).is_none() => {
+                End::new(open.unanswered(), EndedBy::Timeout, silent_until)
+            }
+            _ => End::new(Outcome::Unfinished, EndedBy::Eof, None),
+        });
+    }
+
+    /// Ends at most `most` of what is open, in the order of eviction; false if nothing was.
+    fn end_open(&mut self, most: usize, end: impl Fn(&Self, &Open) -> End) -> bool {
+        let mut ended = 0;
+        while ended < most
+            && let Some(place) = self.table.victim()
+            && let Some(open) = self.table.get(place)
+        {
+            self.end(place, end(self, open));
+            ended += 1;
         }
+        ended > 0
     }
 
     /// Takes one event, not before the ones observed earlier (captures may go backwards), and says
@@ -327,8 +308,18 @@ impl Tracker {
         let Place::Open(place) = place else { return None };
         let open = self.table.get_mut(place)?;
         let was_two_sided = open.is_two_sided();
+        let was_half_open = self.census.is_none() || open.is_half_open();
+        let (extras, further) = (open.extras(), open.further());
         let answer = ask(open);
+        self.stats.take_growth(&extras, &open.extras());
+        self.further += open.further() - further;
         let id = open.id;
+        if let Some(census) = &mut self.census
+            && !was_half_open
+            && open.is_half_open()
+        {
+            census.answer(&open.key.unpack());
+        }
         if !was_two_sided && open.is_two_sided() {
             self.table.promote(place);
         }
@@ -357,8 +348,11 @@ impl Tracker {
     fn supersede(&mut self, place: u32, key: PackedKey, hash: u64, seen: &Observation) -> Judged {
         if let Some(open) = self.table.get(place) {
             let time = Some(seen.event.time_ns as Nanos);
-            let uncertain = self.is_uncertain(open);
-            let outcome = if uncertain { Outcome::Unfinished } else { open.unanswered() };
+            let outcome = if self.doubts.of(open).is_some() {
+                Outcome::Unfinished
+            } else {
+                open.unanswered()
+            };
             self.end(place, End::new(outcome, EndedBy::Superseded, time));
         }
         let found = self.find(&key, hash);
@@ -419,6 +413,7 @@ impl Tracker {
     fn begin(&mut self, mut found: Found, make: impl FnOnce(u64) -> Open) -> u64 {
         self.stats.started += 1;
         let mut open = make(self.stats.started);
+        self.inherit(&mut open, found);
         let shift = open.sampled.shift();
         self.stats.started_estimate += one_in(shift);
         if self.left_out.concerns(shift, open.began()) {
@@ -430,14 +425,29 @@ impl Tracker {
             // For whoever was evicted, another may have been forgotten.
             found = self.table.find(&open.key, found.hash);
         }
+        if let Some(census) = &mut self.census {
+            let begun = Begun { key: open.key.unpack(), began: open.began(), source: open.source };
+            census.begin(begun, open.is_half_open());
+        }
         self.table.insert(open, found, self.config.timeout);
         self.stats.started
+    }
+
+    /// A pending flow is let in whatever its number, because it was let in before: while flows are
+    /// sampled, what begins on it stands for as many as what began before it.
+    fn inherit(&self, open: &mut Open, found: Found) {
+        if open.sampled.shift() > 0 || !self.doubts.was_noted(Doubt::Sampling, open.began()) {
+            return;
+        }
+        let before = [found.ours, found.reverse].into_iter().filter_map(|place| self.recall(place));
+        open.sampled.raise(before.map(|(_, memory)| memory.shift).max().unwrap_or(0));
     }
 
     fn on_synack(&mut self, seen: &Observation, hash: u64) -> Judged {
         let key = PackedKey::from_server(&seen.event);
         let found = self.find(&key, hash);
-        if let Some(asked) = self.ask(found.ours, |open| open.on_synack(seen)) {
+        let has_room = self.further < FEWEST_FURTHER.max(self.config.max_attempts / 16);
+        if let Some(asked) = self.ask(found.ours, |open| open.on_synack(seen, has_room)) {
             return self.settle(asked);
         }
         if let Some(asked) = self.ask(found.reverse, |open| open.on_client_synack(seen)) {
@@ -512,22 +522,12 @@ impl Tracker {
     fn time_out(&mut self, place: u32) {
         let Some(open) = self.table.get(place) else { return };
         let deadline = Some(open.deadline(self.config.timeout));
-        let end = if self.is_uncertain(open) {
+        let end = if self.doubts.of(open).is_some() {
             End::new(Outcome::Unfinished, EndedBy::Loss, deadline)
         } else {
             End::new(open.unanswered(), EndedBy::Timeout, deadline)
         };
         self.end(place, end);
-    }
-
-    fn is_uncertain(&self, open: &Open) -> bool {
-        let seen_there =
-            |source| self.gaps.get(&source).is_some_and(|until| open.began() <= *until);
-        let until = |noted: Option<Nanos>| noted.is_some_and(|until| open.began() <= until);
-        open.sampled.is_begun_late()
-            || (open.sampled.is_exhausted() && until(self.sampled_until))
-            || until(self.lost_until)
-            || (!self.gaps.is_empty() && open.sources().any(seen_there))
     }
 
     fn end(&mut self, place: u32, end: End) {
@@ -543,11 +543,17 @@ impl Tracker {
                 client_owner,
                 server_owner,
                 completed: end.outcome.is_completed(),
+                evicted: end.outcome == Outcome::Evicted,
+                shift: open.sampled.shift(),
             })
         };
         let Some(open) = self.table.remove(place, self.config.max_attempts, memory) else { return };
-        let uncertain = self.is_uncertain(&open);
-        let attempt = open.end(end, uncertain);
+        self.further -= open.further();
+        if let Some(census) = &mut self.census {
+            census.end(&open.key.unpack(), open.is_half_open());
+        }
+        let doubt = self.doubts.of(&open);
+        let attempt = open.end(end, doubt);
         self.count(&attempt);
         self.ended.push(attempt);
     }
@@ -556,11 +562,7 @@ impl Tracker {
         let stats = &mut self.stats;
         stats.outcomes[attempt.outcome as usize] += 1;
         stats.outcomes_estimate[attempt.outcome as usize] += one_in(attempt.sample_shift);
-        stats.syn_retrans += u64::from(attempt.syn_retrans);
-        stats.synack_retrans += u64::from(attempt.synack_retrans);
-        stats.bad_synack += u64::from(attempt.bad_synack);
-        stats.bad_rst += u64::from(attempt.bad_rst);
-        stats.uncertain += u64::from(attempt.uncertain);
+        stats.uncertain += u64::from(attempt.uncertain.is_some());
     }
 }
 
@@ -568,3 +570,6 @@ impl Tracker {
 fn acknowledges(memory: &Remembered, ack: u32) -> bool {
     ack.wrapping_sub(memory.client_isn.wrapping_add(1)) <= memory.syn_payload
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,9 @@
 //! beside it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::HashMap;
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,8 @@ use handshake_common::packet::tunnel::Layers;
 use handshake_tests::figures::{Quartiles, tell};
 use handshake_tests::process::thread_cpu;
 use handshake_user::attempt::Observation;
+use handshake_user::census::Census;
+use handshake_user::series::{DEFAULT_SERIES, DEFAULT_SERVICES, Series};
 use handshake_user::tracker::{Config, Tracker};
 
 /// Counts the bytes that are allocated now.
@@ -46,8 +50,10 @@ const SECOND: i64 = 1_000_000_000;
 const OPTIONS: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
 
 fn main() {
-    rate("completed", 3 * u64::from(FLOWS), usize::MAX, &handshakes());
-    rate("flood", u64::from(FLOWS), 65_536, &syns());
+    rate("completed", 3 * u64::from(FLOWS), usize::MAX, &handshakes(), false);
+    rate("completed, counted for scrapes", 3 * u64::from(FLOWS), usize::MAX, &handshakes(), true);
+    rate("flood", u64::from(FLOWS), 65_536, &syns(), false);
+    scrape();
     million_open();
     million_answered();
 }
@@ -120,14 +126,18 @@ fn syns() -> Vec<Observation> {
     of_all(kind::SYN, 0)
 }
 
-fn rate(name: &str, events: u64, max_attempts: usize, input: &[Observation]) {
+fn rate(name: &str, events: u64, max_attempts: usize, input: &[Observation], counted: bool) {
     let (mut busy, mut wall) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let mut tracker = Tracker::new(config(max_attempts));
+        if counted {
+            tracker.keep_census(Census::default());
+        }
         let (start, cpu) = (Instant::now(), thread_cpu());
         for chunk in input.chunks(4096) {
             tracker.observe_batch(chunk, |_, judged| _ = black_box(judged));
             black_box(tracker.drain().count());
+            black_box(tracker.census_mut().map(|census| census.take_begun().count()));
         }
         busy.push(events as f64 / (thread_cpu() - cpu).as_secs_f64() / 1e6);
         wall.push(events as f64 / start.elapsed().as_secs_f64() / 1e6);
@@ -135,6 +145,41 @@ fn rate(name: &str, events: u64, max_attempts: usize, input: &[Observation]) {
     }
     let beside = [("by the clock", Quartiles::of(&wall).median)];
     tell("tracker", name, "million events/CPU s", &busy, &beside);
+}
+
+/// What a scrape needs of 60,000 open attempts, each at another service: read from the census, and by
+/// a walk over all of them.
+fn scrape() {
+    const OPEN: u32 = 60_000;
+    let mut tracker = Tracker::new(config(usize::MAX));
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    tracker.keep_census(Census::default());
+    for flow in 0..OPEN {
+        let mut syn = event(flow, u64::from(flow), kind::SYN);
+        syn.event.dest_port = 1 + flow as u16;
+        tracker.observe(&syn);
+    }
+    let with_census = ALLOCATED.load(Ordering::Relaxed) - before;
+    let mut series = Series::new(DEFAULT_SERIES, DEFAULT_SERVICES);
+    let (mut counted, mut walked) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let cpu = thread_cpu();
+        let census = tracker.census().expect("it is kept");
+        let rows = black_box(series.rows(SECOND, 100, census));
+        counted.push((thread_cpu() - cpu).as_secs_f64() * 1e6);
+        assert_eq!(rows.services.iter().map(|row| row.open).sum::<u64>(), u64::from(OPEN));
+        let cpu = thread_cpu();
+        let mut services: HashMap<SocketAddr, u64> = HashMap::new();
+        for open in tracker.open_attempts() {
+            *services.entry(open.key.server_addr()).or_default() += 1;
+        }
+        assert_eq!(black_box(&services).len(), OPEN as usize);
+        walked.push((thread_cpu() - cpu).as_secs_f64() * 1e6);
+    }
+    let beside = [("by a walk", Quartiles::of(&walked).median)];
+    tell("tracker", "a scrape of 60,000 open attempts", "CPU µs", &counted, &beside);
+    let each = with_census as f64 / f64::from(OPEN);
+    tell("tracker", "open attempts with a census", "bytes each", &[each], &[]);
 }
 
 /// Memory of a million open attempts, and the longest call while all of them expire.

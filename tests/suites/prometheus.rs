@@ -246,6 +246,38 @@ fn prometheus_stores_what_the_summary_says() -> Result<()> {
 }
 
 #[test]
+fn copies_are_counted_while_their_attempt_is_open() -> Result<()> {
+    let lab = Lab::direct()?;
+    let _services = Services::start(&lab)?;
+    let arguments = ["-i", "srv0", "--timeout", "60s", "--metrics-listen", ENDPOINT];
+    let watcher = Watcher::start(&lab.server, &arguments)?;
+    let ends = Puppets::new(&lab, Family::V4)?;
+    for _ in 0..3 {
+        ends.client(SYN, 0, 0)?;
+    }
+    for _ in 0..2 {
+        ends.server(SYN | ACK, 0, 1)?;
+    }
+    let says = |lines: &[&str]| {
+        let text = scrape(&lab, "text/plain").unwrap_or_default();
+        lines.iter().all(|line| text.lines().any(|one| one == *line))
+    };
+    let open = [
+        "handshake_open_attempts 1",
+        "handshake_half_open_attempts 1",
+        "handshake_attempts_total{interface=\"srv0\",role=\"server\"} 1",
+        "handshake_retransmits_total{segment=\"syn\"} 2",
+        "handshake_retransmits_total{segment=\"synack\"} 1",
+    ];
+    eventually("copies of an open attempt", PATIENCE, || says(&open))?;
+    let report = watcher.stop()?;
+    let summary = assert_balanced(&report);
+    assert_eq!((&summary["syn_retrans"], &summary["synack_retrans"]), (&2.into(), &1.into()));
+    assert_eq!(report.attempts[0]["syn_retrans"], 2, "{:?}", report.attempts);
+    Ok(())
+}
+
+#[test]
 fn hostile_scrapers_do_not_disturb_the_watch() -> Result<()> {
     const FLOOD: u32 = 5_000;
     let lab = Lab::direct()?;

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! `C` and `S` are the two ends, `R` a router; `port=` sets the client's port. `0.5 loss` says that
-//! events were lost, `0.5 gap @1` that a hook may have missed some, `config` sets `timeout=` and
+//! events were lost, `0.5 reload` that another filter was chosen, `0.5 gap @1` that a hook may have
+//! missed some, `config` sets `timeout=` and
 //! `max_attempts=`. Expectations are checked in order of the attempts' first packets, with the
 //! field names of the JSON record. Verdicts (`=>`) are those of `verdict.rs`.
 
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use handshake_common::event::{Event, kind};
 use handshake_common::packet::tunnel::Layers;
 use handshake_user::attempt::{Attempt, Observation};
+use handshake_user::outcome::Doubt;
 use handshake_user::output::json;
 use handshake_user::snapshot::AttemptView;
 use handshake_user::tracker::{Config, Tracker};
@@ -139,6 +141,7 @@ fn apply(tracker: &mut Tracker, step: &str) -> Option<Judged> {
     match words.next().expect("a sender") {
         "-" => _ = tracker.expire(time as i64),
         "loss" => tracker.note_loss(time as i64),
+        "reload" => tracker.note_reload(time as i64),
         "gap" => {
             let source = words.next().and_then(|word| word.strip_prefix('@'));
             let source = source.and_then(|number| number.parse().ok()).expect("@source");
@@ -221,7 +224,12 @@ fn compare(name: &str, attempts: &[Attempt], expectations: &[String]) -> Vec<Str
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            let got = if field == "uncertain" { attempt.uncertain.to_string() } else { got };
+            let doubt = attempt.uncertain;
+            let got = match field {
+                "uncertain" => doubt.is_some().to_string(),
+                "doubt" => doubt.map_or("none", Doubt::name).to_owned(),
+                _ => got,
+            };
             check(field, &got, want);
         }
     }

@@ -1,5 +1,7 @@
 //! Interfaces come, go and are renamed while watching, and somebody may detach us.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 
 use super::{Watching, view};
@@ -36,6 +38,7 @@ impl Watching<'_> {
                 if self.loader.detach(index) {
                     self.lose_sight(index, &name, now)?;
                 }
+                self.fought.remove(&index);
                 self.view.gone(&name, now);
             }
             Change::Renamed { from, interface } => {
@@ -89,6 +92,14 @@ impl Watching<'_> {
         }
     }
 
+    /// Interfaces come and go by the thousand where containers do.
+    fn forget_gone(&mut self) {
+        let watched: HashSet<u32> = self.loader.attachments().map(|one| one.index).collect();
+        if self.engine.forget_gone(&watched) {
+            self.places.forget_gone(&watched, self.engine.sources());
+        }
+    }
+
     fn is_watched(&self, index: u32) -> bool {
         self.loader.attachments().any(|attachment| attachment.index == index)
     }
@@ -105,6 +116,7 @@ impl Watching<'_> {
                 say(view::sentence(&attachment));
                 self.places.name(attachment.index, &attachment.name);
                 self.view.attached(&attachment, self.places.now());
+                self.forget_gone();
             }
             Err(error) => {
                 self.view.degraded(&interface.name, &error.to_string(), self.places.now());

@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::hooks::Hooks;
 use crate::attempt::Nanos;
+use crate::census::{Begun, Census};
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::exit::{Failure, RUNTIME};
@@ -16,7 +17,7 @@ use crate::outcome::Outcome;
 use crate::places::Places;
 use crate::process;
 use crate::scrape::{self, Asked, Desk};
-use crate::series::{OpenAttempt, Series};
+use crate::series::Series;
 use crate::snapshot::metrics::{Health, Reason, Rows, Scrape, TableRow};
 use crate::snapshot::{AttemptView, Summary};
 use handshake_common::abi::Counter;
@@ -75,6 +76,15 @@ impl Exporter {
         self.address
     }
 
+    /// Takes what has begun since the last call.
+    pub(super) fn begun(&mut self, engine: &mut Engine, places: &Places) {
+        let now = Nanos::try_from(Clock::now()).unwrap_or(Nanos::MAX);
+        for Begun { key, began, source } in engine.begun() {
+            let place = places.place(&key, began, source, engine.sources());
+            self.series.begun(place.interface, place.role, now);
+        }
+    }
+
     /// Takes an ended attempt.
     pub(super) fn record(&mut self, view: &AttemptView<'_>) {
         self.series.record(view);
@@ -109,17 +119,10 @@ impl Exporter {
             scrape.since = *since;
             scrape.health.since_step = stepped.elapsed();
             let now = Nanos::try_from(Clock::now()).unwrap_or(Nanos::MAX);
-            let open = engine.tracker().open_attempts().map(|open| {
-                let place = places.place(&open.key, open.began, open.source, engine.sources());
-                OpenAttempt {
-                    interface: place.interface,
-                    role: place.role,
-                    service: open.key.server_addr(),
-                    half_open: open.unanswered == Outcome::HalfOpen,
-                }
-            });
-            scrape.rows = series.rows(now, scrape.fixed(), open);
-            scrape.half_open = scrape.rows.services.iter().map(|row| row.half_open).sum();
+            let none = Census::default();
+            let census = engine.tracker().census().unwrap_or(&none);
+            scrape.rows = series.rows(now, scrape.fixed(), census);
+            scrape.half_open = census.all().half_open;
             scrape
         });
     }

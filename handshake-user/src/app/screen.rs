@@ -93,8 +93,9 @@ impl Screen {
         let pen = Pen::new().context("cannot write to the terminal")?;
         let state = pen.state();
         let backend = CrosstermBackend::new(pen);
-        let terminal = Terminal::new(backend).context("cannot ask the terminal for its size")?;
-        let taken = Taken::take().context("cannot take the terminal")?;
+        let mut terminal =
+            Terminal::new(backend).context("cannot ask the terminal for its size")?;
+        let taken = Taken::take(terminal.backend_mut()).context("cannot take the terminal")?;
         let input = read_input()?;
         stderr::hold();
         let theme = Theme { color, ascii: terminal::is_ascii() };
@@ -305,7 +306,7 @@ impl Screen {
 
     /// Others may have written over the screen, or changed the terminal's modes.
     fn redraw(&mut self, world: &World<'_>) -> Result<()> {
-        self.taken.retake().context("cannot take the terminal again")?;
+        self.taken.retake(self.terminal.backend_mut()).context("cannot take the terminal again")?;
         // Not `clear`: that asks the terminal where its cursor is, and the answer goes to `keys`.
         let size = self.terminal.size()?;
         self.terminal.resize(Rect::from((Position::ORIGIN, size)))?;

@@ -11,8 +11,6 @@ use std::io;
 use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
 
-use super::Files;
-
 /// What may be needed after everything is attached, cheapest first.
 const RUNGS: [&[Capability]; 4] = [
     &[],
@@ -20,6 +18,18 @@ const RUNGS: [&[Capability]; 4] = [
     &[Capability::CAP_NET_ADMIN, Capability::CAP_BPF],
     &[Capability::CAP_NET_ADMIN, Capability::CAP_BPF, Capability::CAP_PERFMON],
 ];
+
+/// What a process that gives up its privileges still does with files that may be others'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Files {
+    /// Opens none.
+    #[default]
+    None,
+    /// Opens some to read them.
+    Read,
+    /// Makes and renames some.
+    Write,
+}
 
 /// What is still to come when privileges are given up.
 #[derive(Debug, Clone, Copy)]

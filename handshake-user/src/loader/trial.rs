@@ -13,11 +13,12 @@ use aya::{TestRun, TestRunOptions};
 use handshake_common::abi::{Hook, name};
 use handshake_common::event::Event;
 
+use super::object::{load_object, make_rings, map_data, map_memory};
 use super::plan::{self, Ingress};
-use super::{AttachError, How};
+use super::verify::verify_one;
 use super::{
-    Counters, HookChoice, LoadError, Loader, Options, Verified, XdpModeChoice, attach, load_object,
-    make_rings, map_data, map_memory, verify_one,
+    AttachError, Counters, HookChoice, How, LoadError, Loader, Options, Verified, XdpModeChoice,
+    attach,
 };
 use crate::interfaces::{Interface, InterfacesError};
 use crate::netlink::{Message, Refused, Requests};

@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use crate::attempt::{Attempt, Frames, Nanos, Opening};
-use crate::outcome::{EndedBy, Outcome, Side};
+use crate::outcome::{Doubt, EndedBy, Outcome, Side};
 use crate::output::doctor::DoctorRecord;
 use crate::sampling::one_in;
 use crate::snapshot::{AttemptView, Role, Summary};
@@ -127,9 +127,13 @@ pub struct AttemptRecord {
     /// The host's part; live only.
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<Role>,
-    /// Events were lost while it was open; live only.
+    /// Not all may have been seen while it was open; live only.
     #[serde(skip_serializing_if = "Option::is_none")]
     uncertain: Option<bool>,
+    /// Why it is uncertain; only if it is, live only.
+    #[schemars(extend("enum" = Doubt::ALL.map(Doubt::name)))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doubt: Option<&'static str>,
     /// It stands for so many attempts, of which only it was followed; only if more than 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     one_in: Option<u64>,
@@ -437,7 +441,8 @@ pub fn attempt(view: &AttemptView<'_>) -> AttemptRecord {
         iface: view.place.map(|place| place.interface.to_owned()),
         hook: view.place.map(|place| place.hook),
         role: view.place.map(|place| place.role),
-        uncertain: live.then_some(a.uncertain),
+        uncertain: live.then_some(a.uncertain.is_some()),
+        doubt: a.uncertain.filter(|_| live).map(Doubt::name),
         one_in: (a.sample_shift > 0).then(|| one_in(a.sample_shift)),
     }
 }

@@ -145,9 +145,7 @@ pub(super) fn details(a: &Attempt) -> Vec<String> {
         }
     }
     details.extend(reason(a).map(|reason| format!("({reason})")));
-    if a.uncertain {
-        details.push("(uncertain: not all was seen)".to_owned());
-    }
+    details.extend(a.uncertain.map(|doubt| format!("(uncertain: {})", doubt.words())));
     details
 }
 

@@ -6,6 +6,9 @@
 //!
 //! How busy a key is halves in [`HALF_LIFE`], and a place changes hands only for one who is twice
 //! as busy as its holder: that takes minutes, so that series do not flap.
+//!
+//! Or they never change hands ([`Ranked::steady`]): then the counts of those shown and of `other`
+//! add up to the whole themselves, not only their rates.
 
 use std::borrow::Borrow;
 use std::hash::Hash;
@@ -45,7 +48,8 @@ pub struct Ranked<K, C> {
     known: HashMap<K, Entry<C>>,
     places: usize,
     shown: usize,
-    reviewed: Nanos,
+    /// When places last changed hands; none if they never do.
+    reviewed: Option<Nanos>,
     other: C,
 }
 
@@ -55,7 +59,13 @@ impl<K: Clone + Eq + Hash + Ord, C: Default> Ranked<K, C> {
     pub fn new(places: usize) -> Self {
         let places = places.min(KNOWN / 2);
         let (known, other) = (HashMap::new(), C::default());
-        Self { known, places, shown: 0, reviewed: Nanos::MIN, other }
+        Self { known, places, shown: 0, reviewed: Some(Nanos::MIN), other }
+    }
+
+    /// The same, but whoever comes first keeps its place.
+    #[must_use]
+    pub fn steady(places: usize) -> Self {
+        Self { reviewed: None, ..Self::new(places) }
     }
 
     /// Where to count what `key` has just done.
@@ -107,10 +117,10 @@ impl<K: Clone + Eq + Hash + Ord, C: Default> Ranked<K, C> {
 
     /// Gives places to those who are much busier than their holders.
     fn review(&mut self, now: Nanos) {
-        if now < self.reviewed.saturating_add(REVIEW) {
-            return;
+        match &mut self.reviewed {
+            Some(reviewed) if now >= reviewed.saturating_add(REVIEW) => *reviewed = now,
+            _ => return,
         }
-        self.reviewed = now;
         while let (Some((weakest, holder)), Some((busiest, challenger))) =
             (self.extreme(true, now), self.extreme(false, now))
         {
@@ -137,10 +147,16 @@ impl<K: Clone + Eq + Hash + Ord, C: Default> Ranked<K, C> {
         }
     }
 
-    /// Takes the place of the least busy away, for good; false if there is none left.
-    pub fn give_way(&mut self, now: Nanos) -> bool {
+    /// Takes the place of the least busy away, for good; false if there is none left. `merge` adds
+    /// what it had to `other`, where places are steady.
+    pub fn give_way(&mut self, now: Nanos, merge: impl FnOnce(&mut C, C)) -> bool {
         let Some((weakest, _)) = self.extreme(true, now) else { return false };
         self.show(&weakest, false);
+        if self.reviewed.is_none()
+            && let Some(entry) = self.known.get_mut(&weakest)
+        {
+            merge(&mut self.other, std::mem::take(&mut entry.counts));
+        }
         self.shown -= 1;
         self.places = self.shown;
         true
@@ -278,9 +294,25 @@ mod tests {
         for key in [1, 2, 2] {
             *ranked.busy(&key, 0) += 1;
         }
-        assert!(ranked.give_way(0));
+        assert!(ranked.give_way(0, |_, _| panic!("its counts stay its own")));
         *ranked.busy(&1, 0) += 1;
         assert_eq!((names(&ranked), *ranked.other()), (vec![2], 1));
+    }
+
+    #[test]
+    fn steady_places_stay_with_whoever_came_first_and_no_count_is_out_of_sight() {
+        let mut ranked = Ranked::<u32, u64>::steady(2);
+        for (turn, key) in [1, 2, 3, 4].into_iter().cycle().take(4_000).enumerate() {
+            // Those who come later are much busier.
+            *ranked.busy(&key, turn as Nanos * SECOND) += u64::from(key) * 100;
+        }
+        assert_eq!(names(&ranked), [1, 2]);
+        let in_sight = |ranked: &Ranked<u32, u64>| {
+            ranked.shown().iter().map(|(_, count)| **count).sum::<u64>() + ranked.other
+        };
+        assert_eq!(in_sight(&ranked), 1_000_000);
+        assert!(ranked.give_way(4_000 * SECOND, |into, from| *into += from));
+        assert_eq!((names(&ranked).len(), in_sight(&ranked)), (1, 1_000_000));
     }
 
     #[test]

@@ -41,7 +41,7 @@ mod tests {
 
     use super::*;
     use crate::attempt::Observation;
-    use crate::outcome::{EndedBy, Outcome};
+    use crate::outcome::{Doubt, EndedBy, Outcome};
     use crate::tracker::{Config, Tracker};
 
     const SECOND: Nanos = 1_000_000_000;
@@ -86,14 +86,15 @@ mod tests {
         ended.sort_by_key(|attempt| attempt.id);
         let told: Vec<_> =
             ended.iter().map(|one| (one.outcome, one.ended_by, one.uncertain)).collect();
+        let doubt = Some(Doubt::Sampling);
         assert_eq!(
             told,
             [
-                (Outcome::NoAnswer, EndedBy::Timeout, false),
-                (Outcome::Unfinished, EndedBy::Loss, true),
-                (Outcome::Unfinished, EndedBy::Loss, true),
-                (Outcome::CompletedPartial, EndedBy::Handshake, true),
-                (Outcome::NoAnswer, EndedBy::Timeout, false),
+                (Outcome::NoAnswer, EndedBy::Timeout, None),
+                (Outcome::Unfinished, EndedBy::Loss, doubt),
+                (Outcome::Unfinished, EndedBy::Loss, doubt),
+                (Outcome::CompletedPartial, EndedBy::Handshake, doubt),
+                (Outcome::NoAnswer, EndedBy::Timeout, None),
             ]
         );
     }
@@ -123,7 +124,7 @@ mod tests {
             tracker.expire(200 * SECOND);
             let mut ended: Vec<_> = tracker.drain().collect();
             ended.sort_by_key(|attempt| attempt.id);
-            let told = ended.iter().map(|one| (one.outcome, one.uncertain));
+            let told = ended.iter().map(|one| (one.outcome, one.uncertain.is_some()));
             let silence = |outcome| if uncertain { Outcome::Unfinished } else { outcome };
             assert_eq!(
                 told.collect::<Vec<_>>(),

@@ -1,7 +1,7 @@
 //! How an attempt ends, and what is left of it: the record that every output shows.
 
 use crate::attempt::{Attempt, Frames, IcmpEnd, Nanos, Observation, Opening};
-use crate::outcome::{EndedBy, Outcome, Side};
+use crate::outcome::{Doubt, EndedBy, Outcome, Side};
 
 use super::state::{More, Open};
 
@@ -40,7 +40,7 @@ impl End {
 
 impl Open {
     /// Freezes the attempt.
-    pub(super) fn end(mut self, end: End, uncertain: bool) -> Attempt {
+    pub(super) fn end(mut self, end: End, uncertain: Option<Doubt>) -> Attempt {
         let more = self.more.take();
         let mut attempt = self.bare(&end, uncertain);
         if let Some(mut more) = more {
@@ -50,7 +50,7 @@ impl Open {
     }
 
     /// An attempt of which there is only its SYN.
-    fn bare(self, end: &End, uncertain: bool) -> Attempt {
+    fn bare(self, end: &End, uncertain: Option<Doubt>) -> Attempt {
         let ack = end.completed.and_then(|completed| completed.ack);
         let syn = self.has_syn.then_some(self.first);
         Attempt {
@@ -107,11 +107,11 @@ fn add(attempt: &mut Attempt, more: &mut More, end: &End) {
     attempt.t_syn = more.syn_first;
     attempt.t_syn_last = more.syn_last;
     attempt.t_synack_last = more.synack_last;
-    attempt.syn_retrans = more.syn_retrans;
-    attempt.synack_retrans = more.synack_retrans;
+    attempt.syn_retrans = more.extras.syn_retrans;
+    attempt.synack_retrans = more.extras.synack_retrans;
     attempt.synack_isns = more.synack_isns;
-    attempt.bad_synack = more.bad_synack;
-    attempt.bad_rst = more.bad_rst;
+    attempt.bad_synack = more.extras.bad_synack;
+    attempt.bad_rst = more.extras.bad_rst;
     attempt.layers = more.layers.take();
     attempt.frames.syn = more.syn_frame;
     if let Some(answer) = more.answers_mut().nth(taken) {

@@ -64,7 +64,7 @@ impl Open {
             return Some(Verdict::Copy);
         }
         let more = self.more_mut();
-        more.syn_retrans = more.syn_retrans.saturating_add(1);
+        more.extras.syn_retrans = more.extras.syn_retrans.saturating_add(1);
         more.syn_payload = more.syn_payload.max(event.payload_len);
         more.syn_gap = more.syn_last.map_or(0, |last| time.saturating_sub(last));
         more.syn_last = Some(time);
@@ -133,8 +133,8 @@ impl Open {
         }
     }
 
-    /// A SYN-ACK from the server.
-    pub(super) fn on_synack(&mut self, seen: &Observation) -> Judgement {
+    /// A SYN-ACK from the server. Is there room for another answer beside the first?
+    pub(super) fn on_synack(&mut self, seen: &Observation, has_room: bool) -> Judgement {
         let event = &seen.event;
         let fits = self.is_answered_by(event.ack)
             && self.crossing().is_none_or(|crossing| crossing.peer_isn == event.seq);
@@ -143,10 +143,10 @@ impl Open {
             return (Verdict::Copy, None);
         }
         if !fits {
-            more.bad_synack = more.bad_synack.saturating_add(1);
+            more.extras.bad_synack = more.extras.bad_synack.saturating_add(1);
             return (Verdict::BadSynAck, None);
         }
-        let verdict = self.take_answer(seen);
+        let verdict = self.take_answer(seen, has_room);
         let Some(crossing) = &mut self.more_mut().crossing else { return (verdict, None) };
         let is_first = crossing.client_syn_acked.is_none();
         crossing.client_syn_acked.get_or_insert(event.time_ns as Nanos);
@@ -170,14 +170,14 @@ impl Open {
                 self.both_acknowledged(seen, verdict)
             }
             _ => {
-                more.bad_synack = more.bad_synack.saturating_add(1);
+                more.extras.bad_synack = more.extras.bad_synack.saturating_add(1);
                 (Verdict::BadSynAck, None)
             }
         }
     }
 
     /// Takes a SYN-ACK as an answer, or as a copy of one.
-    pub(super) fn take_answer(&mut self, seen: &Observation) -> Verdict {
+    pub(super) fn take_answer(&mut self, seen: &Observation, has_room: bool) -> Verdict {
         let event = &seen.event;
         let time = event.time_ns as Nanos;
         let more = self.more_mut();
@@ -185,7 +185,7 @@ impl Open {
         more.synack_last = Some(time);
         let known = more.answers_mut().find(|answer| answer.isn == event.seq);
         if known.map(|answer| answer.last = time).is_some() {
-            more.synack_retrans = more.synack_retrans.saturating_add(1);
+            more.extras.synack_retrans = more.extras.synack_retrans.saturating_add(1);
             return Verdict::AnswersAgain;
         }
         more.synack_isns = more.synack_isns.saturating_add(1);
@@ -202,7 +202,7 @@ impl Open {
             more.answer = Some(answer);
             return Verdict::Answers;
         }
-        if more.further.len() + 1 < MAX_ANSWERS {
+        if has_room && more.further.len() + 1 < MAX_ANSWERS {
             more.further.push(answer);
         }
         Verdict::AnswersAnew
@@ -346,7 +346,7 @@ impl Open {
         if !owner.owns(seen.source) {
             return Verdict::Copy;
         }
-        more.bad_rst = more.bad_rst.saturating_add(1);
+        more.extras.bad_rst = more.extras.bad_rst.saturating_add(1);
         Verdict::BadRst
     }
 

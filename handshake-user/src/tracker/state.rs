@@ -60,6 +60,11 @@ impl Sampled {
         self.0 & !(Self::LATE | Self::EXHAUSTED)
     }
 
+    /// It stands for at least so many.
+    pub(super) fn raise(&mut self, shift: Shift) {
+        self.0 = self.0 & (Self::LATE | Self::EXHAUSTED) | self.shift().max(shift);
+    }
+
     /// Its first segments may have been sampled out.
     pub(super) fn is_begun_late(self) -> bool {
         self.0 & Self::LATE != 0
@@ -101,6 +106,15 @@ pub(super) struct Open {
     pub(super) sampled: Sampled,
 }
 
+/// Counts of what came beyond the handshake itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Extras {
+    pub(super) syn_retrans: u32,
+    pub(super) synack_retrans: u32,
+    pub(super) bad_synack: u32,
+    pub(super) bad_rst: u32,
+}
+
 /// What most attempts of a flood never have.
 #[derive(Debug, Clone)]
 pub(super) struct More {
@@ -115,11 +129,8 @@ pub(super) struct More {
     pub(super) server_owner: Owner,
     /// L of the text: the largest payload of the SYNs.
     pub(super) syn_payload: u32,
-    pub(super) syn_retrans: u32,
-    pub(super) synack_retrans: u32,
+    pub(super) extras: Extras,
     pub(super) synack_isns: u32,
-    pub(super) bad_synack: u32,
-    pub(super) bad_rst: u32,
     pub(super) answer: Option<Answer>,
     /// Answers with other ISNs.
     pub(super) further: Vec<Answer>,
@@ -142,11 +153,8 @@ impl More {
             client_owner: syn.map_or(Owner::NOBODY, |_| Owner::new(source)),
             server_owner: Owner::NOBODY,
             syn_payload: syn.map_or(0, |syn| syn.payload_len),
-            syn_retrans: 0,
-            synack_retrans: 0,
+            extras: Extras::default(),
             synack_isns: 0,
-            bad_synack: 0,
-            bad_rst: 0,
             answer: None,
             further: Vec::new(),
             crossing: None,
@@ -202,7 +210,7 @@ impl Open {
     pub(super) fn with_synack(id: u64, key: PackedKey, seen: &Observation) -> Self {
         let mut open = Self::begin(id, key, seen.event.ack.wrapping_sub(1), seen);
         open.more_mut().server_owner = Owner::new(seen.source);
-        open.take_answer(seen);
+        open.take_answer(seen, true);
         open.keep_layers(seen);
         open
     }
@@ -265,6 +273,21 @@ impl Open {
         if acked || self.has_answer() { Outcome::HalfOpen } else { Outcome::NoAnswer }
     }
 
+    /// Would it be `half-open` if it got no further?
+    pub(super) fn is_half_open(&self) -> bool {
+        self.unanswered() == Outcome::HalfOpen
+    }
+
+    /// What has come beyond the handshake itself.
+    pub(super) fn extras(&self) -> Extras {
+        self.more.as_ref().map_or(Extras::default(), |more| more.extras)
+    }
+
+    /// Answers that are kept beside the first.
+    pub(super) fn further(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.further.len())
+    }
+
     /// First packet of the attempt.
     pub(super) fn began(&self) -> Nanos {
         self.first
@@ -295,7 +318,7 @@ impl Open {
 
     /// What can be said of it now.
     pub(super) fn view(&self) -> OpenView {
-        let more = self.more.as_ref();
+        let (more, extras) = (self.more.as_ref(), self.extras());
         OpenView {
             id: self.id,
             key: self.key.unpack(),
@@ -306,8 +329,8 @@ impl Open {
             answered: self.is_answered(),
             two_sided: self.is_two_sided(),
             unanswered: self.unanswered(),
-            syn_retrans: more.map_or(0, |more| more.syn_retrans),
-            synack_retrans: more.map_or(0, |more| more.synack_retrans),
+            syn_retrans: extras.syn_retrans,
+            synack_retrans: extras.synack_retrans,
         }
     }
 }

@@ -4,6 +4,8 @@
 //! whoever opened it, to their places. All lists run through the places themselves, so whoever ends
 //! leaves nothing behind.
 
+use handshake_common::sample::Shift;
+
 use crate::attempt::{Nanos, SourceId};
 
 use super::deadlines::{Deadlines, tick};
@@ -65,6 +67,10 @@ pub(super) struct Remembered {
     pub(super) client_owner: Owner,
     pub(super) server_owner: Owner,
     pub(super) completed: bool,
+    /// It had to give way to another, or was followed to its end?
+    pub(super) evicted: bool,
+    /// It stood for 2^this attempts.
+    pub(super) shift: Shift,
 }
 
 /// Where the index leads: a place among the open attempts, or among the remembered ones.
@@ -122,8 +128,12 @@ pub(super) struct Table {
     /// Attempts with evidence from both sides, likewise.
     two_sided: List<AGE>,
     memories: Slab<Remembered, 1>,
-    /// In the order in which they ended.
+    /// Those that were followed to their ends, in the order in which they ended.
     remembered: List<0>,
+    /// Those that were evicted, likewise: a flood of them must not drive out the others.
+    evicted: List<0>,
+    /// How many of the memories are of evicted ones.
+    evicted_len: usize,
 }
 
 impl Table {
@@ -137,6 +147,8 @@ impl Table {
             two_sided: List::new(),
             memories: Slab::new(),
             remembered: List::new(),
+            evicted: List::new(),
+            evicted_len: 0,
         }
     }
 
@@ -148,6 +160,12 @@ impl Table {
     /// Ended attempts still remembered.
     pub(super) fn remembered(&self) -> usize {
         self.memories.len()
+    }
+
+    /// Of those remembered, the evicted ones.
+    #[cfg(test)]
+    pub(super) fn evicted(&self) -> usize {
+        self.evicted_len
     }
 
     fn key_at(&self, place: Place) -> Option<&PackedKey> {
@@ -229,9 +247,21 @@ impl Table {
             _ => self.index.replace(hash, before.number(), place.number()),
         }
         if let Place::Remembered(memory) = before {
-            self.remembered.remove(&mut self.memories, memory);
+            let evicted = self.memories.get(memory).is_some_and(|memory| memory.evicted);
+            self.evicted_len -= usize::from(evicted);
+            let list = if evicted { &mut self.evicted } else { &mut self.remembered };
+            list.remove(&mut self.memories, memory);
             self.memories.remove(memory);
         }
+    }
+
+    fn remember(&mut self, memory: Remembered) -> Place {
+        let evicted = memory.evicted;
+        let place = self.memories.insert(memory);
+        self.evicted_len += usize::from(evicted);
+        let list = if evicted { &mut self.evicted } else { &mut self.remembered };
+        list.push_back(&mut self.memories, place);
+        Place::Remembered(place)
     }
 
     /// The attempt has seen evidence from its other side: it now outlives bare SYNs.
@@ -241,7 +271,8 @@ impl Table {
     }
 
     /// Takes out an open attempt; remembers it if `memory` says what. At most `limit` are
-    /// remembered, the oldest forgotten first.
+    /// remembered, the oldest forgotten first; of those evicted at most half as many if there are
+    /// others.
     pub(super) fn remove(
         &mut self,
         place: u32,
@@ -251,16 +282,15 @@ impl Table {
         let open = self.open.get(place)?;
         let (hash, two_sided) = (self.hash(&open.key), open.is_two_sided());
         let memory = memory(open);
-        let remembered = memory.map_or(Place::Nothing, |memory| {
-            let place = self.memories.insert(memory);
-            self.remembered.push_back(&mut self.memories, place);
-            Place::Remembered(place)
-        });
+        let remembered = memory.map_or(Place::Nothing, |memory| self.remember(memory));
         self.lead(hash, Place::Open(place), remembered);
         let age = if two_sided { &mut self.two_sided } else { &mut self.one_sided };
         age.remove(&mut self.open, place);
         self.deadlines.remove(&mut self.open, place);
-        while self.memories.len() > limit && self.forget_oldest() {}
+        while self.memories.len() > limit
+            && self.forget_first(self.evicted_len > limit / 2 || self.remembered.first().is_none())
+        {
+        }
         self.open.remove(place)
     }
 
@@ -268,16 +298,22 @@ impl Table {
     /// so a late one may wait behind an earlier one; whoever recalls it looks at the time.
     pub(super) fn forget(&mut self, now: Nanos, linger: Nanos) {
         let is_over = |memory: &Remembered| memory.end.saturating_add(linger) < now;
-        for _ in 0..FORGET_AT_ONCE {
-            let oldest = self.remembered.first().and_then(|place| self.memories.get(place));
-            if !oldest.is_some_and(is_over) || !self.forget_oldest() {
-                break;
+        for evicted in [false, true] {
+            for _ in 0..FORGET_AT_ONCE {
+                let oldest = self.first(evicted).and_then(|place| self.memories.get(place));
+                if !oldest.is_some_and(is_over) || !self.forget_first(evicted) {
+                    break;
+                }
             }
         }
     }
 
-    fn forget_oldest(&mut self) -> bool {
-        let Some(place) = self.remembered.first() else { return false };
+    fn first(&self, evicted: bool) -> Option<u32> {
+        if evicted { self.evicted.first() } else { self.remembered.first() }
+    }
+
+    fn forget_first(&mut self, evicted: bool) -> bool {
+        let Some(place) = self.first(evicted) else { return false };
         let Some(memory) = self.memories.get(place) else { return false };
         self.lead(self.hash(&memory.key), Place::Remembered(place), Place::Nothing);
         true

@@ -174,6 +174,8 @@ fn an_attempt_that_is_half_inside_is_not_blamed() -> Result<()> {
     let expected = ["no-answer", "unfinished", "no-answer"];
     let expected = [0, 1, 2].map(|at| one(expected[at], if at == 1 { "loss" } else { "timeout" }));
     assert_eq!(ends, expected);
+    let doubt = |client| from_client(&report.attempts, client)[0]["doubt"].clone();
+    assert_eq!([before, half, after].map(doubt), [Value::Null, json!("reload"), Value::Null]);
     Ok(())
 }
 

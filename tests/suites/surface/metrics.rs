@@ -150,6 +150,42 @@ fn a_renamed_interface_keeps_its_counts_under_the_new_name_alone() {
     }
 }
 
+/// Where containers come and go, more interfaces take turns than can have series.
+#[test]
+fn totals_are_exact_however_many_interfaces_take_turns() {
+    let mut world = World::new(400, 4);
+    let mut before = BTreeMap::new();
+    let mut most = 0;
+    for round in 0..120_u32 {
+        // A hundred interfaces, ten busy at a time; each has attempts that end when others are busy.
+        for n in 0..300 {
+            let busy = (round / 3 * 10 + n % 10) % 100;
+            let (source, story) = match n % 3 {
+                0 => (n / 3, [Story::Silent, Story::HalfOpen][n as usize % 2]),
+                _ => (busy, Story::Completed(1, 1)),
+            };
+            let client = format!("10.{round}.{}.{}:4000", n / 100, n % 100);
+            world.attempt(3 + source, &client, "172.16.0.1:443", story);
+        }
+        // How busy each was is nearly forgotten before others are.
+        world.pass(if round % 3 == 1 { 900_000 } else { 7_000 });
+        let scrape = world.scrape();
+        let rows = &scrape.rows.interfaces;
+        let ended = rows.iter().flat_map(|row| row.outcomes).sum::<u64>();
+        let attempts = rows.iter().map(|row| row.attempts).sum::<u64>();
+        assert_eq!(attempts, scrape.summary.started, "round {round}");
+        assert_eq!(ended + scrape.summary.open, scrape.summary.started, "round {round}");
+        most = most.max(rows.len());
+        for (series, value) in samples(&text(&scrape, Format::Text)) {
+            if series.starts_with("handshake_attempts_total") {
+                let earlier = before.insert(series.clone(), value).unwrap_or(0.0);
+                assert!(value >= earlier, "{series}: {earlier} then {value}");
+            }
+        }
+    }
+    assert_eq!(most, 33, "all places are taken, the others are one");
+}
+
 #[test]
 fn native_buckets_hold_every_sample_once() {
     let scrape = everything().scrape();

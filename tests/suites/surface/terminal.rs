@@ -2,10 +2,10 @@
 
 use std::io::{Write, pipe};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use handshake_tests::pty::{self, Session, Terminal};
-use handshake_user::terminal::Taken;
+use handshake_user::terminal::{Pen, Taken};
 
 use crate::program::{capture, handshake, path_text, pcap_header, pcap_record, run, scratch};
 
@@ -159,7 +159,8 @@ const PANICS: &str = "HANDSHAKE_TEST_PANICS";
 #[test]
 fn a_panic_gives_the_terminal_back_before_it_speaks() {
     if std::env::var_os(PANICS).is_some() {
-        let _taken = Taken::take().expect("a terminal");
+        let mut pen = Pen::new().expect("a terminal");
+        let _taken = Taken::take(&mut pen).expect("a terminal");
         panic!("as asked");
     }
     let before = Session::start(std::process::Command::new("true"), 80, 24);
@@ -182,4 +183,40 @@ fn a_panic_gives_the_terminal_back_before_it_speaks() {
     let spoken = shown.find("as asked");
     assert!(entered.is_some() && entered < left && left < spoken, "{shown:?}");
     assert_eq!(session.modes().expect("a terminal"), before);
+}
+
+/// Set for the process whose terminal takes nothing.
+const STUCK: &str = "HANDSHAKE_TEST_STUCK";
+
+/// As a terminal behind a connection that hangs.
+#[test]
+fn a_terminal_that_takes_nothing_keeps_nobody_who_takes_it_or_gives_it_back() {
+    if std::env::var_os(STUCK).is_some() {
+        let flow = |action| {
+            // SAFETY: takes two numbers and touches no memory.
+            let result = unsafe { libc::tcflow(1, action) };
+            assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        };
+        flow(libc::TCOOFF);
+        let started = Instant::now();
+        let mut pen = Pen::new().expect("a terminal");
+        let taken = Taken::take(&mut pen).expect("a terminal");
+        taken.retake(&mut pen).expect("a terminal");
+        taken.give_back();
+        taken.retake(&mut pen).expect("a terminal");
+        drop(taken);
+        let took = started.elapsed();
+        flow(libc::TCOON);
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        return;
+    }
+    let this = std::env::current_exe().expect("a test program");
+    let mut command = std::process::Command::new(this);
+    let name = "terminal::a_terminal_that_takes_nothing_keeps_nobody_who_takes_it_or_gives_it_back";
+    command.args(["--exact", name, "--nocapture"]);
+    command.env(STUCK, "1").env("TERM", "xterm");
+    let mut session = Session::start(command, 80, 24).expect("a terminal");
+    let status = session.wait(Duration::from_secs(10)).expect("it does not wait for ever");
+    let shown = String::from_utf8_lossy(&session.shown()).into_owned();
+    assert!(status.success() && shown.contains("1 passed"), "{shown}");
 }

@@ -102,7 +102,7 @@ families! {
     RETRANSMITS = Counter "handshake_retransmits_total" ["segment"]
         "Copies of SYNs and SYN-ACKs beyond the first";
     UNCERTAIN = Counter "handshake_uncertain_attempts_total" []
-        "Attempts that ended while events had been lost";
+        "Attempts that ended as uncertain: not all may have been seen";
     LATE_COPIES = Counter "handshake_late_copies_total" []
         "SYNs and SYN-ACKs of attempts that had ended";
     DISBELIEVED = Counter "handshake_disbelieved_total" ["segment"]

@@ -235,7 +235,7 @@ fn facts(
         place.push_str(&format!(", {} at {name} {}", at.role.name(), at.hook));
     }
     lines.push((format!("{place}, attempt {}", a.id), Style::new()));
-    if a.uncertain {
+    if a.uncertain.is_some() {
         let text = "uncertain: not all was seen while it was open; counts are lower bounds";
         lines.push((text.to_owned(), theme.doubtful()));
     }

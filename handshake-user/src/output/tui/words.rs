@@ -27,5 +27,5 @@ pub(super) fn evidence(row: &Row, theme: Theme) -> String {
         (None, Outcome::HalfOpen) => format!("{synack}, no ACK"),
         (None, _) => a.ended_by.name().to_owned(),
     };
-    if a.uncertain { format!("uncertain: {text}") } else { text }
+    if a.uncertain.is_some() { format!("uncertain: {text}") } else { text }
 }

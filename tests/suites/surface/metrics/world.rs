@@ -7,9 +7,10 @@ use handshake_common::abi::COUNTERS;
 use handshake_common::event::{Event, kind};
 use handshake_common::packet::tunnel::Layers;
 use handshake_user::attempt::{Nanos, Observation};
+use handshake_user::census::{Begun, Census};
 use handshake_user::metrics::Metrics;
 use handshake_user::outcome::Outcome;
-use handshake_user::series::{OpenAttempt, Series};
+use handshake_user::series::Series;
 use handshake_user::snapshot::metrics::{
     Health, HookRow, ProcessCost, Reason, Rows, Scrape, TableRow,
 };
@@ -42,7 +43,7 @@ pub(crate) struct World {
     metrics: Metrics,
     pub(crate) series: Series,
     pub(crate) now: Nanos,
-    names: [&'static str; PLACES.len()],
+    names: Vec<String>,
 }
 
 fn words(address: SocketAddr) -> [u32; 4] {
@@ -53,12 +54,14 @@ fn words(address: SocketAddr) -> [u32; 4] {
 impl World {
     pub(crate) fn new(series: usize, services: usize) -> Self {
         let config = Config { timeout: 10_000 * MS, linger: 1000 * MS, max_attempts: 65_536 };
+        let mut tracker = Tracker::new(config);
+        tracker.keep_census(Census::default());
         Self {
-            tracker: Tracker::new(config),
+            tracker,
             metrics: Metrics::new(),
             series: Series::new(series, services),
             now: 1_000_000 * MS,
-            names: PLACES.map(|(name, _)| name),
+            names: PLACES.map(|(name, _)| name.to_owned()).to_vec(),
         }
     }
 
@@ -68,15 +71,25 @@ impl World {
         self.record();
     }
 
-    fn place(&self, source: u32) -> Place<'static> {
+    /// The place of a source; those beyond the named ones are interfaces of containers.
+    fn place_of(names: &mut Vec<String>, source: u32) -> Place<'_> {
         let source = source as usize;
-        Place { interface: self.names[source], hook: "tc-ingress", role: PLACES[source].1 }
+        while names.len() <= source {
+            names.push(format!("veth{}", names.len()));
+        }
+        let role = PLACES.get(source).map_or(Role::Server, |(_, role)| *role);
+        Place { interface: &names[source], hook: "tc-ingress", role }
     }
 
     fn record(&mut self) {
+        let census = self.tracker.census_mut().expect("a census is kept");
+        for Begun { source, .. } in census.take_begun().collect::<Vec<_>>() {
+            let place = Self::place_of(&mut self.names, source);
+            self.series.begun(place.interface, place.role, self.now);
+        }
         let ended: Vec<_> = self.tracker.drain().collect();
         for attempt in ended {
-            let place = Some(self.place(attempt.source));
+            let place = Some(Self::place_of(&mut self.names, attempt.source));
             self.metrics.record(&attempt);
             self.series.record(&AttemptView { attempt: &attempt, place, to_wall: 0 });
         }
@@ -144,8 +157,10 @@ impl World {
     }
 
     /// An interface has another name.
-    pub(crate) fn rename(&mut self, from: &str, to: &'static str) {
-        self.names.iter_mut().filter(|name| **name == from).for_each(|name| *name = to);
+    pub(crate) fn rename(&mut self, from: &str, to: &str) {
+        for name in self.names.iter_mut().filter(|name| *name == from) {
+            to.clone_into(name);
+        }
         self.series.rename(from, to);
     }
 
@@ -163,7 +178,7 @@ impl World {
             lost: vec![Reason { reason: "ring-full", count: 26 }],
             rows: Rows::default(),
             hooks: vec![HookRow {
-                interface: self.names[0].to_owned(),
+                interface: self.names[0].clone(),
                 hook: "tc-ingress",
                 mode: "TCX",
                 attached: true,
@@ -186,14 +201,6 @@ impl World {
             },
             health: Health { attached: 1, since_step: Duration::ZERO },
         };
-        let views: Vec<_> = self.tracker.open_attempts().collect();
-        let places: Vec<_> = views.iter().map(|open| self.place(open.source)).collect();
-        let open = views.iter().zip(&places).map(|(open, place)| OpenAttempt {
-            interface: place.interface,
-            role: place.role,
-            service: open.key.server_addr(),
-            half_open: open.unanswered == Outcome::HalfOpen,
-        });
         scrape.summary.self_cost = Some(SelfCost {
             programs: vec![ProgramCost {
                 name: "hs_tc_in".to_owned(),
@@ -212,8 +219,9 @@ impl World {
             cpu_per_attempt_ns: None,
             resident_highest_bytes: 0,
         });
-        scrape.rows = self.series.rows(self.now, scrape.fixed(), open);
-        scrape.half_open = scrape.rows.services.iter().map(|row| row.half_open).sum();
+        let census = self.tracker.census().expect("a census is kept");
+        scrape.rows = self.series.rows(self.now, scrape.fixed(), census);
+        scrape.half_open = census.all().half_open;
         scrape
     }
 }
