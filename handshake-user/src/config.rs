@@ -3,9 +3,12 @@
 //! The definition in `cli` is the only list of options. Everything here is made from it: the
 //! variables of the environment, the keys of the file, the template, the table in docs/flags.md.
 //! Values of the file become arguments and go through the same parser as flags, so that they are
-//! checked, and refused, in the same words. `file` reads the file, `template` writes one.
+//! checked, and refused, in the same words. `file` reads the file, `template` writes one, `environment`
+//! and `ignored` know what does nothing.
 
+mod environment;
 mod file;
+mod ignored;
 pub mod template;
 
 use std::ffi::OsString;
@@ -17,7 +20,9 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, Command as Verb, WatchArgs};
-use file::Entry;
+pub use environment::KNOBS;
+use file::{Contents, Entry, Problem, Wrong};
+pub use ignored::Ignored;
 
 /// The command whose options a file may give.
 const WATCH: &str = "watch";
@@ -48,15 +53,13 @@ pub enum ConfigError {
         /// Why.
         error: std::io::Error,
     },
-    /// Something in the file.
-    #[error("{}:{line}: {problem}", .file.display())]
+    /// Something in the file: all that can be told at once, in the order of the lines.
+    #[error("{}", in_lines(file, wrong).join("; "))]
     File {
         /// The file.
         file: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// What is wrong there.
-        problem: file::Problem,
+        /// At least one.
+        wrong: Vec<Wrong>,
     },
     /// Values that exclude each other.
     #[error("{}: {message}", .file.display())]
@@ -112,8 +115,8 @@ fn with_variable(arg: Arg, verb: Option<&str>) -> Arg {
     match arg.get_long() {
         Some(long) if is_option(&arg) => {
             let name = variable(verb, long);
-            // An empty variable says nothing.
-            let is_empty = std::env::var_os(&name).is_some_and(|value| value.is_empty());
+            let is_empty =
+                std::env::var_os(&name).is_some_and(|value| environment::says_nothing(&value));
             let arg = if takes_value(&arg) { arg } else { arg.value_parser(Switch::new()) };
             if is_empty { arg } else { arg.env(name).hide_env_values(true) }
         }
@@ -144,6 +147,8 @@ pub struct Asked {
     pub cli: Cli,
     /// Where the options of `watch` came from.
     pub sources: Sources,
+    /// Options that do nothing.
+    pub ignored: Vec<Ignored>,
 }
 
 /// Arguments and environment stay; the file may change.
@@ -177,16 +182,41 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Asked, ConfigError> {
     let matches = parser.clone().try_get_matches_from(&arguments)?;
     let Some(options) = options_of_watch(&matches) else {
         let sources = Sources { arguments, file: None, values: Vec::new() };
-        return Ok(Asked { cli: Cli::from_arg_matches(&matches)?, sources });
+        return Ok(Asked { cli: Cli::from_arg_matches(&matches)?, sources, ignored: Vec::new() });
     };
     let file = options.get_one::<PathBuf>(CONFIG).cloned();
-    let given = match &file {
-        Some(file) => from_file(file, options)?,
+    let entries = match &file {
+        Some(file) => entries(file)?,
         None => Vec::new(),
     };
-    let (matches, cli) = with_given(parser, &arguments, given, file.as_deref())?;
-    let values = options_of_watch(&matches).map(values).unwrap_or_default();
-    Ok(Asked { cli, sources: Sources { arguments, file, values } })
+    let given = open(&entries, options);
+    let (matches, cli) = with_given(parser.clone(), &arguments, given, file.as_deref())?;
+    let all = options_of_watch(&matches).unwrap_or(&matches);
+    let from_file = file.as_deref().map(|file| (file, entries.as_slice()));
+    let ignored = ignored::lone(&mut asked_of(parser, &arguments), options, all, from_file)?;
+    let values = values(all);
+    Ok(Asked { cli, sources: Sources { arguments, file, values }, ignored })
+}
+
+/// Variables of this process that look like ours and are none: to be told where options count.
+#[must_use]
+pub fn strange_variables() -> Vec<Ignored> {
+    let mut all = command();
+    all.build();
+    let verbs = all.get_subcommands().map(|verb| (verb.get_name(), verb));
+    let known = verbs.flat_map(|(name, verb)| {
+        let prefix = (name != WATCH).then_some(name);
+        let options = verb.get_arguments().filter(|arg| is_option(arg));
+        options.filter_map(move |arg| Some(variable(prefix, arg.get_long()?)))
+    });
+    environment::ignored(std::env::vars_os(), &known.collect::<Vec<_>>())
+}
+
+/// The command whose options were given, for its usage.
+fn asked_of(mut parser: Command, arguments: &[OsString]) -> Command {
+    parser.build();
+    let verb = verb(arguments).and_then(|verb| parser.find_subcommand(verb)).cloned();
+    verb.unwrap_or(parser)
 }
 
 impl Sources {
@@ -216,17 +246,41 @@ impl Sources {
     }
 }
 
-/// Checks a file by itself; returns how many options it gives.
+/// A file that is right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// How many options it gives.
+    pub keys: usize,
+    /// Those that do nothing, unless flags or the environment give more.
+    pub ignored: Vec<Ignored>,
+}
+
+/// Checks a file by itself.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn check(file: &Path) -> Result<usize, ConfigError> {
-    let entries = file::read(file, &watch())?;
-    check_entries(file, &entries)?;
+pub fn check(file: &Path) -> Result<Checked, ConfigError> {
+    right(file, file::read(file, &watch())?)
+}
+
+/// Checks the text of a file by itself, as [`check`] does; `file` is its name.
+///
+/// # Errors
+/// As [`parse`].
+pub fn check_text(file: &Path, text: &str) -> Result<Checked, ConfigError> {
+    right(file, file::contents(text, &watch()))
+}
+
+fn right(file: &Path, contents: Contents) -> Result<Checked, ConfigError> {
+    let entries = all_right(file, contents)?;
     let arguments = ["handshake".into(), WATCH.into()];
     let given = entries.iter().flat_map(|entry| entry.arguments.clone()).collect();
-    with_given(Cli::command(), &arguments, given, Some(file))?;
-    Ok(entries.len())
+    let own = Cli::command().try_get_matches_from(&arguments)?;
+    let (all, _) = with_given(Cli::command(), &arguments, given, Some(file))?;
+    let options = |matches| options_of_watch(matches).unwrap_or(matches);
+    let from_file = Some((file, entries.as_slice()));
+    let ignored = ignored::lone(&mut watch(), options(&own), options(&all), from_file)?;
+    Ok(Checked { keys: entries.len(), ignored })
 }
 
 /// The definition of `watch`, without the environment.
@@ -319,26 +373,56 @@ fn in_a_line(error: &clap::Error) -> String {
     told.join("; ").replace("; [", " [")
 }
 
+/// What a file says, if all of it is right.
+fn entries(file: &Path) -> Result<Vec<Entry>, ConfigError> {
+    all_right(file, file::read(file, &watch())?)
+}
+
 /// Arguments for what the file says and neither flags nor environment do.
-fn from_file(file: &Path, options: &ArgMatches) -> Result<Vec<OsString>, ConfigError> {
-    let entries = file::read(file, &watch())?;
-    check_entries(file, &entries)?;
+fn open(entries: &[Entry], options: &ArgMatches) -> Vec<OsString> {
     let is_open = |entry: &&Entry| {
         let source = options.value_source(&entry.id);
         matches!(source, None | Some(ValueSource::DefaultValue))
     };
-    Ok(entries.iter().filter(is_open).flat_map(|entry| entry.arguments.clone()).collect())
+    entries.iter().filter(is_open).flat_map(|entry| entry.arguments.clone()).collect()
 }
 
-fn check_entries(file: &Path, entries: &[Entry]) -> Result<(), ConfigError> {
-    for entry in entries {
-        let words = vec!["handshake".into(), WATCH.into()];
-        if let Some(message) = refusal(Cli::command(), words, entry.arguments.clone()) {
-            let problem = file::Problem::Refused { key: entry.key.clone(), message };
-            return Err(ConfigError::File { file: file.to_owned(), line: entry.line, problem });
+/// The entries, if nothing is wrong with any of them.
+fn all_right(file: &Path, contents: Contents) -> Result<Vec<Entry>, ConfigError> {
+    let Contents { entries, mut wrong } = contents;
+    for entry in &entries {
+        let refused = |given: &[OsString]| {
+            let words = vec!["handshake".into(), WATCH.into()];
+            let message = refusal(Cli::command(), words, given.to_vec())?;
+            let problem = Problem::Refused { key: entry.key.clone(), message };
+            Some(Wrong { line: entry.line, problem })
+        };
+        // Each value, and whether there may be several.
+        let before = wrong.len();
+        wrong.extend(entry.arguments.chunks(1).filter_map(refused));
+        if wrong.len() == before {
+            wrong.extend(refused(&entry.arguments));
         }
     }
-    Ok(())
+    wrong.sort_by_key(|wrong| wrong.line);
+    match wrong.is_empty() {
+        true => Ok(entries),
+        false => Err(ConfigError::File { file: file.to_owned(), wrong }),
+    }
+}
+
+/// So many problems of a file are told.
+const MOST_WRONG: usize = 20;
+
+/// One text for each problem of a file.
+fn in_lines(file: &Path, wrong: &[Wrong]) -> Vec<String> {
+    let file = file.display();
+    let told = wrong.iter().take(MOST_WRONG);
+    let mut lines: Vec<_> =
+        told.map(|Wrong { line, problem }| format!("{file}:{line}: {problem}")).collect();
+    let more = wrong.len().saturating_sub(MOST_WRONG);
+    lines.extend((more > 0).then(|| format!("{file}: {more} more problems")));
+    lines
 }
 
 /// Parses again, with the file's arguments before the user's own.
@@ -375,12 +459,14 @@ fn values(options: &ArgMatches) -> Vec<(String, Vec<OsString>)> {
 impl ConfigError {
     /// Ends the program: help with 0, everything else with 2.
     pub fn exit(self) -> ! {
-        match self {
+        let said = match self {
             Self::Usage(error) => error.exit(),
-            other => {
-                crate::stderr::say(format_args!("handshake: {other}"));
-                std::process::exit(i32::from(crate::exit::USAGE));
-            }
+            Self::File { file, wrong } => in_lines(&file, &wrong),
+            other => vec![other.to_string()],
+        };
+        for line in said {
+            crate::stderr::say(format_args!("handshake: {line}"));
         }
+        std::process::exit(i32::from(crate::exit::USAGE));
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use handshake_user::cli::{Command, ReplayArgs};
-use handshake_user::config::{self, Asked, template};
+use handshake_user::cli::{Cli, Command, ReplayArgs};
+use handshake_user::config::{self, Asked, Checked, Ignored, template};
 use handshake_user::exit::{Failure, RUNTIME};
 use handshake_user::output::{json, man};
 use handshake_user::stderr::say;
@@ -26,7 +26,8 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(asked: Asked) -> Result<ExitCode> {
-    let Asked { cli, sources } = asked;
+    let Asked { cli, sources, ignored } = asked;
+    tell(&cli, &ignored);
     match cli.command {
         None => app::watch(&cli.watch, sources),
         Some(Command::Watch(args)) => app::watch(&args, sources),
@@ -48,6 +49,19 @@ fn dispatch(asked: Asked) -> Result<ExitCode> {
     }
 }
 
+/// Says what does nothing, where options count: a script that prints a completion stays quiet.
+fn tell(cli: &Cli, ignored: &[Ignored]) {
+    let counts = match &cli.command {
+        None | Some(Command::Watch(_) | Command::Replay(_) | Command::Doctor(_)) => true,
+        Some(Command::Config { check }) => check.is_some(),
+        Some(_) => false,
+    };
+    let strange = if counts { config::strange_variables() } else { Vec::new() };
+    for ignored in strange.iter().chain(ignored) {
+        say(format_args!("handshake: {ignored}"));
+    }
+}
+
 fn replay_files(args: &ReplayArgs) -> Result<ExitCode> {
     let color = app::color();
     let fine = replay::run(args, &mut Output::stdout(), color).context(STDOUT)?;
@@ -65,8 +79,11 @@ fn write_pages(directory: &Path) -> Result<ExitCode> {
 /// Says whether a configuration file is right.
 fn check(file: &Path) -> ExitCode {
     match config::check(file) {
-        Ok(1) => say(format_args!("{}: right, 1 key", file.display())),
-        Ok(keys) => say(format_args!("{}: right, {keys} keys", file.display())),
+        Ok(Checked { keys, ignored }) => {
+            let s = if keys == 1 { "" } else { "s" };
+            ignored.iter().for_each(|ignored| say(format_args!("handshake: {ignored}")));
+            say(format_args!("{}: right, {keys} key{s}", file.display()));
+        }
         Err(error) => error.exit(),
     }
     ExitCode::SUCCESS

@@ -5,6 +5,7 @@
 //! A query is a list of terms that must all hold; a term is a key with alternatives, or a regular
 //! expression, and may be negated.
 
+mod meant;
 mod parse;
 
 use std::fmt::{self, Display};

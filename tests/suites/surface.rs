@@ -17,6 +17,8 @@ mod flags;
 mod generated;
 #[path = "surface/help.rs"]
 mod help;
+#[path = "surface/ignored.rs"]
+mod ignored;
 #[path = "surface/metrics.rs"]
 mod metrics;
 #[path = "surface/pipes.rs"]

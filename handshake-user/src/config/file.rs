@@ -1,12 +1,10 @@
 //! Reads a configuration file: TOML, one key for each option of `watch`, values as after the flag.
 
 use std::ffi::OsString;
-use std::ops::Range;
 use std::path::Path;
 
 use clap::{Arg, Command};
-use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeTable, DeValue};
 
 use super::{CONFIG, ConfigError, is_option};
 use crate::nearest::nearest;
@@ -59,33 +57,85 @@ pub(super) struct Entry {
     pub(super) arguments: Vec<OsString>,
 }
 
-/// Reads the entries of a file in their order.
-pub(super) fn read(file: &Path, watch: &Command) -> Result<Vec<Entry>, ConfigError> {
+/// What is wrong in a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub problem: Problem,
+}
+
+/// What could be read of a file.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// In their order.
+    pub(super) entries: Vec<Entry>,
+    /// In no order.
+    pub(super) wrong: Vec<Wrong>,
+}
+
+/// Reads the entries of a file, and what is wrong with it.
+pub(super) fn read(file: &Path, watch: &Command) -> Result<Contents, ConfigError> {
     let unreadable = |error| ConfigError::Unreadable { file: file.to_owned(), error };
-    let text = std::fs::read_to_string(file).map_err(unreadable)?;
-    let line = |span: &Range<usize>| text[..span.start.min(text.len())].matches('\n').count() + 1;
-    let wrong = |span: &Range<usize>, problem| ConfigError::File {
-        file: file.to_owned(),
-        line: line(span),
-        problem,
-    };
-    let table = DeTable::parse(&text).map_err(|error| {
-        wrong(&error.span().unwrap_or_default(), Problem::Syntax(error.message().to_owned()))
-    })?;
-    let mut entries: Vec<_> = table.get_ref().iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    let entry = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
-        entry(key.get_ref(), value.get_ref(), watch)
-            .map(|found| Entry { line: line(&key.span()), ..found })
-            .map_err(|problem| wrong(&key.span(), problem))
-    };
-    entries.into_iter().map(entry).collect()
+    Ok(contents(&std::fs::read_to_string(file).map_err(unreadable)?, watch))
+}
+
+/// The same of a text.
+pub(super) fn contents(text: &str, watch: &Command) -> Contents {
+    let line = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut pairs: Vec<_> = table.get_ref().iter().collect();
+    pairs.sort_by_key(|(key, _)| key.span().start);
+    let mut damage: Vec<_> = errors.iter().map(|error| (start(error), error.message())).collect();
+    damage.sort_unstable();
+    let mut contents = Contents::default();
+    let mut syntax = Vec::new();
+    for (key, value) in pairs {
+        let span = key.span().start..=value.span().end;
+        let (inside, outside): (Vec<_>, _) =
+            damage.into_iter().partition(|(at, _)| span.contains(at));
+        damage = outside;
+        if let Some((at, message)) = inside.first() {
+            // One damage looks like several; and what was made of the value nobody wrote.
+            let written = text.get(value.span()).unwrap_or_default();
+            syntax.push((*at, of_value(key.get_ref(), written, message)));
+            continue;
+        }
+        let line = line(key.span().start);
+        match entry(key.get_ref(), value.get_ref(), watch) {
+            Ok(found) => contents.entries.push(Entry { line, ..found }),
+            // Where a line is damaged, its neighbours may look like what they are not.
+            Err(Problem::Kind { .. }) if !errors.is_empty() => {}
+            Err(problem) => contents.wrong.push(Wrong { line, problem }),
+        }
+    }
+    let outside = damage.into_iter().map(|(at, message)| (at, message.to_owned()));
+    syntax.extend(outside);
+    syntax.sort_unstable();
+    syntax.dedup_by_key(|(at, _)| line(*at));
+    let wrong = |(at, message)| Wrong { line: line(at), problem: Problem::Syntax(message) };
+    contents.wrong.extend(syntax.into_iter().map(wrong));
+    contents
+}
+
+/// What TOML says of a value; it takes a network or a duration without quotes for a number.
+fn of_value(key: &str, written: &str, message: &str) -> String {
+    let is_bare = written.starts_with(|first: char| first.is_ascii_digit());
+    match is_bare && !message.contains("quoted") {
+        true => format!("{key}: {message}; a text needs quotes"),
+        false => format!("{key}: {message}"),
+    }
 }
 
 /// The options that a file may give.
 pub(super) fn keys(watch: &Command) -> impl Iterator<Item = (&str, &Arg)> {
     let options = watch.get_arguments().filter(|arg| is_option(arg));
     options.filter_map(|arg| Some((arg.get_long()?, arg))).filter(|(long, _)| *long != CONFIG)
+}
+
+fn start(error: &toml::de::Error) -> usize {
+    error.span().unwrap_or_default().start
 }
 
 fn entry(key: &str, value: &DeValue<'_>, watch: &Command) -> Result<Entry, Problem> {

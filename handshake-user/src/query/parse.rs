@@ -6,9 +6,8 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use regex::RegexBuilder;
 
-use super::{Bound, End, FAILED, Fate, How, KEYS, Part, Pattern, Query, Span, Term, Test};
+use super::{Bound, End, FAILED, Fate, How, KEYS, Part, Pattern, Query, Span, Term, Test, meant};
 use crate::interfaces::glob;
-use crate::nearest::nearest;
 use crate::outcome::Outcome;
 use crate::snapshot::Role;
 
@@ -31,10 +30,15 @@ pub struct QueryError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// There is no such key.
-    #[error("there is no key {key:?}{}", suggestion(key))]
+    #[error("there is no key {key:?}; {}", match meant {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => format!("there are {}", KEYS.join(", ")),
+    })]
     Key {
         /// The key.
         key: String,
+        /// A term that would be right, with a gap if the value would not.
+        meant: Option<String>,
     },
     /// Neither a key with a value nor a text.
     #[error("expected key:value or /text/; did you mean {meant}?")]
@@ -43,12 +47,23 @@ pub enum Problem {
         meant: String,
     },
     /// A value that the key does not take.
-    #[error("{value:?} is not {expected}")]
+    #[error("{value:?} is not {expected}{}", match meant {
+        Some(meant) => format!("; did you mean {meant}?"),
+        None => String::new(),
+    })]
     Value {
         /// The value.
         value: String,
         /// What the key takes.
         expected: &'static str,
+        /// A term that would be right.
+        meant: Option<String>,
+    },
+    /// A word that joins terms in other languages.
+    #[error("{instead}")]
+    Joining {
+        /// How it is said in this one.
+        instead: &'static str,
     },
     /// There is nothing after the sign.
     #[error("nothing is negated")]
@@ -61,10 +76,59 @@ pub enum Problem {
     Regex(String),
 }
 
-fn suggestion(key: &str) -> String {
-    match nearest(key, KEYS) {
-        Some(near) => format!("; did you mean {near}:?"),
-        None => format!("; there are {}", KEYS.join(", ")),
+impl QueryError {
+    /// In few words: what was meant, if that is known.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        match self.problem.meant() {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("{:?}: {}", self.term, self.problem),
+        }
+    }
+}
+
+impl Problem {
+    fn meant(&self) -> Option<&str> {
+        match self {
+            Self::NoKey { meant } => Some(meant),
+            Self::Key { meant, .. } | Self::Value { meant, .. } => meant.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn meant_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::NoKey { meant } => Some(meant),
+            Self::Key { meant, .. } | Self::Value { meant, .. } => meant.as_mut(),
+            _ => None,
+        }
+    }
+
+    /// With what was meant, if a value was wrong.
+    fn with_meant(self, key: &str, values: &str, next: &str) -> Self {
+        let values = if values.is_empty() { next } else { values };
+        match self {
+            Self::Value { value, expected, .. } => {
+                let meant = Some(values).filter(|values| !values.is_empty());
+                let meant = meant.and_then(|values| meant::right(key, values));
+                Self::Value { value, expected, meant }
+            }
+            Self::Key { key, .. } => {
+                let meant = meant::key(&key).map(|key| meant::completed(key, values));
+                Self::Key { key, meant }
+            }
+            other => other,
+        }
+    }
+
+    /// With the sign of the term before what was meant; a sign before a contrary is none.
+    fn signed(mut self, sign: &str) -> Self {
+        let Some(meant) = self.meant_mut() else { return self };
+        match meant.strip_prefix('-').filter(|_| !sign.is_empty()) {
+            Some(contrary) => *meant = contrary.to_owned(),
+            None => meant.insert_str(0, sign),
+        }
+        self
     }
 }
 
@@ -76,10 +140,16 @@ pub(super) fn query(text: &str) -> Result<Query, QueryError> {
         let word = &rest[..length(rest)];
         let position = text[..text.len() - rest.len()].chars().count() + 1;
         let error = |problem| QueryError { term: word.to_owned(), position, problem };
-        terms.push(term(word).map_err(error)?);
         rest = rest[word.len()..].trim_start();
+        terms.push(term(word, following(rest)).map_err(error)?);
     }
     Ok(Query { terms })
+}
+
+/// The next word; a lone sign such as the `=` of `port = 443` is none.
+fn following(rest: &str) -> &str {
+    let is_sign = |word: &&str| word.bytes().all(|byte| b":=".contains(&byte));
+    rest.split_whitespace().find(|word| !is_sign(word)).unwrap_or_default()
 }
 
 fn sign(word: &str) -> (bool, &str) {
@@ -111,14 +181,19 @@ fn closing_slash(text: &str) -> Option<usize> {
     })
 }
 
-fn term(word: &str) -> Result<Term, Problem> {
+fn term(word: &str, next: &str) -> Result<Term, Problem> {
+    if let Some(instead) = meant::joining(word).filter(|_| !next.is_empty()) {
+        return Err(Problem::Joining { instead });
+    }
     let (negated, body) = sign(word);
     if body.is_empty() {
         return Err(Problem::Nothing);
     }
     let test = match body.strip_prefix('/') {
         Some(pattern) => Test::Text(text(pattern)?),
-        None => keyed(body)?,
+        None => {
+            keyed(body, next).map_err(|problem| problem.signed(&word[..word.len() - body.len()]))?
+        }
     };
     Ok(Term { negated, test })
 }
@@ -138,10 +213,19 @@ fn text(pattern: &str) -> Result<Pattern, Problem> {
     Ok(Pattern { source: source.to_owned(), regex })
 }
 
-fn keyed(body: &str) -> Result<Test, Problem> {
-    let Some((key, value)) = body.split_once(':') else {
-        return Err(Problem::NoKey { meant: meant(body) });
-    };
+/// A term with a key. `next` is the word that follows it.
+fn keyed(body: &str, next: &str) -> Result<Test, Problem> {
+    let without_key = || Problem::NoKey { meant: meant::without_key(body, next) };
+    let (key, value) = body.split_once(':').ok_or_else(without_key)?;
+    // `host=::1`, `10.0.0.1:443`: the colon belongs to the address.
+    if key.contains(['=', '<', '>', '~']) || end(body).is_some() {
+        return Err(without_key());
+    }
+    of_key(key, value).map_err(|problem| problem.with_meant(key, value, next))
+}
+
+/// The test of a key, with these values.
+pub(super) fn of_key(key: &str, value: &str) -> Result<Test, Problem> {
     Ok(match key {
         "port" => Test::Port(each(value, PORT, port)?),
         "host" | "net" => Test::Host(each(value, HOST, end)?),
@@ -155,7 +239,7 @@ fn keyed(body: &str) -> Result<Test, Problem> {
         "latency" => Test::Latency(Part::Total, each(value, LATENCY, latency)?),
         "latency-server" => Test::Latency(Part::Server, each(value, LATENCY, latency)?),
         "latency-client" => Test::Latency(Part::Client, each(value, LATENCY, latency)?),
-        _ => return Err(Problem::Key { key: key.to_owned() }),
+        _ => return Err(Problem::Key { key: key.to_owned(), meant: None }),
     })
 }
 
@@ -164,29 +248,12 @@ const HOST: &str = "an address, a network such as 10.0.0.0/8, or an address with
 const OUTCOME: &str = "the name of an outcome, a glob of one, or \"failed\"";
 const LATENCY: &str = "a duration after >, >=, < or <=, such as >100ms";
 
-/// What a word without a key would be right as.
-fn meant(word: &str) -> String {
-    if port(word).is_some() {
-        format!("port:{word}")
-    } else if end(word).is_some() {
-        format!("host:{word}")
-    } else if fate(word).is_some() {
-        format!("outcome:{word}")
-    } else if role(word).is_some() {
-        format!("role:{word}")
-    } else if KEYS.contains(&word) {
-        format!("{word}:…")
-    } else {
-        format!("/{}/", word.replace('/', "\\/"))
-    }
-}
-
 fn each<T>(
     values: &str,
     expected: &'static str,
     one: impl Fn(&str) -> Option<T>,
 ) -> Result<Vec<T>, Problem> {
-    let wrong = |value: &str| Problem::Value { value: value.to_owned(), expected };
+    let wrong = |value: &str| Problem::Value { value: value.to_owned(), expected, meant: None };
     values.split(',').map(|value| one(value).ok_or_else(|| wrong(value))).collect()
 }
 
@@ -201,15 +268,15 @@ fn numbers(text: &str) -> Option<Span> {
     (first <= last).then_some(Span(first..=last))
 }
 
-fn port(text: &str) -> Option<Span> {
+pub(super) fn port(text: &str) -> Option<Span> {
     numbers(text).filter(|span| *span.0.start() > 0)
 }
 
-fn vlan(text: &str) -> Option<Span> {
+pub(super) fn vlan(text: &str) -> Option<Span> {
     numbers(text).filter(|span| *span.0.end() <= 4095)
 }
 
-fn end(text: &str) -> Option<End> {
+pub(super) fn end(text: &str) -> Option<End> {
     let net = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse());
     let socket = || match text.parse() {
         // A zone names an interface of this host; attempts have none.
@@ -220,7 +287,7 @@ fn end(text: &str) -> Option<End> {
     net.map(End::Net).ok().or_else(socket)
 }
 
-fn fate(text: &str) -> Option<Fate> {
+pub(super) fn fate(text: &str) -> Option<Fate> {
     if text == FAILED {
         return Some(Fate::Failed);
     }
@@ -228,7 +295,7 @@ fn fate(text: &str) -> Option<Fate> {
     named.then(|| Fate::Named(text.to_owned()))
 }
 
-fn role(text: &str) -> Option<Role> {
+pub(super) fn role(text: &str) -> Option<Role> {
     [Role::Client, Role::Server, Role::Forwarded].into_iter().find(|role| role.name() == text)
 }
 

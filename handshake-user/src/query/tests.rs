@@ -165,8 +165,11 @@ fn the_text_of_a_query_is_the_query() {
 #[test]
 fn an_error_names_the_term_its_place_and_what_was_meant() {
     for (text, error) in [
-        ("prot:80", r#""prot:80" at 1: there is no key "prot"; did you mean port:?"#),
-        ("port:1 outcom:x", r#""outcom:x" at 8: there is no key "outcom"; did you mean outcome:?"#),
+        ("prot:80", r#""prot:80" at 1: there is no key "prot"; did you mean port:80?"#),
+        (
+            "port:1 outcom:x",
+            r#""outcom:x" at 8: there is no key "outcom"; did you mean outcome:…?"#,
+        ),
         (
             "xyz:1",
             r#""xyz:1" at 1: there is no key "xyz"; there are port, host, net, client, server, outcome, role, iface, vlan, retrans, latency, latency-server, latency-client"#,
@@ -179,7 +182,7 @@ fn an_error_names_the_term_its_place_and_what_was_meant() {
         ),
         (
             "-refused",
-            r#""-refused" at 1: expected key:value or /text/; did you mean outcome:refused?"#,
+            r#""-refused" at 1: expected key:value or /text/; did you mean -outcome:refused?"#,
         ),
         (
             "forwarded",
@@ -191,7 +194,7 @@ fn an_error_names_the_term_its_place_and_what_was_meant() {
         ("port:0", r#""port:0" at 1: "0" is not a port from 1 to 65535, or two with - between"#),
         (
             "port:9-1",
-            r#""port:9-1" at 1: "9-1" is not a port from 1 to 65535, or two with - between"#,
+            r#""port:9-1" at 1: "9-1" is not a port from 1 to 65535, or two with - between; did you mean port:1-9?"#,
         ),
         (
             "é:1 host:10.0.0.0/33",
@@ -203,15 +206,15 @@ fn an_error_names_the_term_its_place_and_what_was_meant() {
         ),
         (
             "outcome:refusd",
-            r#""outcome:refusd" at 1: "refusd" is not the name of an outcome, a glob of one, or "failed""#,
+            r#""outcome:refusd" at 1: "refusd" is not the name of an outcome, a glob of one, or "failed"; did you mean outcome:refused?"#,
         ),
         (
             "latency:100ms",
-            r#""latency:100ms" at 1: "100ms" is not a duration after >, >=, < or <=, such as >100ms"#,
+            r#""latency:100ms" at 1: "100ms" is not a duration after >, >=, < or <=, such as >100ms; did you mean latency:>100ms?"#,
         ),
         (
             "latency:>100",
-            r#""latency:>100" at 1: ">100" is not a duration after >, >=, < or <=, such as >100ms"#,
+            r#""latency:>100" at 1: ">100" is not a duration after >, >=, < or <=, such as >100ms; did you mean latency:>100ms?"#,
         ),
         ("retrans:+1", r#""retrans:+1" at 1: "+1" is not yes, no, a number, or one after > or <"#),
         (
@@ -227,5 +230,82 @@ fn an_error_names_the_term_its_place_and_what_was_meant() {
     ] {
         let found = Query::parse(text).expect_err(text);
         assert_eq!(found.to_string(), error);
+    }
+}
+
+#[test]
+fn what_was_meant_is_a_term_as_it_would_be_right() {
+    for (text, meant) in [
+        // As other languages write it.
+        ("port=443", "port:443"),
+        ("port==443", "port:443"),
+        ("port 443", "port:443"),
+        ("port: 443", "port:443"),
+        ("port = 443", "port:443"),
+        ("host=10.0.0.1", "host:10.0.0.1"),
+        ("host=[::1]", "host:::1"),
+        ("host=10.0.0.1:80", "host:10.0.0.1:80"),
+        ("outcome=refused", "outcome:refused"),
+        ("outcome=refussed", "outcome:refused"),
+        ("outcome!=refused", "-outcome:refused"),
+        ("-outcome!=refused", "outcome:refused"),
+        ("latency>100ms", "latency:>100ms"),
+        ("prt=443", "port:443"),
+        ("dst=10.0.0.1", "server:10.0.0.1"),
+        ("src:10.0.0.1", "client:10.0.0.1"),
+        ("10.0.0.1:443", "host:10.0.0.1:443"),
+        ("::1", "host:::1"),
+        // Mistyped.
+        ("outcome:refussed", "outcome:refused"),
+        ("outcome:Refused", "outcome:refused"),
+        ("outcome:refussed,failed,complted", "outcome:refused,failed,completed"),
+        ("!outcome:refussed", "!outcome:refused"),
+        ("-prot:22", "-port:22"),
+        ("role:sever", "role:server"),
+        ("retrans:Yes", "retrans:yes"),
+        ("port:80..90", "port:80-90"),
+        ("latency:100", "latency:>100ms"),
+        ("latency-sever:=>5ms", "latency-server:>=5ms"),
+        ("host:fe80::1%eth0", "host:fe80::1"),
+    ] {
+        let error = Query::parse(text).expect_err(text).to_string();
+        assert!(error.ends_with(&format!("; did you mean {meant}?")), "{text}: {error}");
+        Query::parse(meant).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+}
+
+#[test]
+fn nothing_is_guessed_where_nothing_is_near() {
+    for text in ["outcome:xyz", "port:https", "port:80,", "host:10.0.0.0/33", "latency:>5parsecs"] {
+        let error = Query::parse(text).expect_err(text).to_string();
+        assert!(!error.contains("did you mean"), "{text}: {error}");
+    }
+    for (text, gap) in [("port=https", "port:…?"), ("prot:x", "port:…?"), ("outcome", "outcome:…?")]
+    {
+        let error = Query::parse(text).expect_err(text).to_string();
+        assert!(error.ends_with(gap), "{text}: {error}");
+    }
+}
+
+#[test]
+fn words_that_join_terms_elsewhere_are_answered_with_how_it_is_said_here() {
+    for (text, words) in [
+        ("port:443 and host:10.0.0.1", r#""and" at 10: terms side by side must all hold"#),
+        ("port:443 || port:80", r#""||" at 10: alternatives are values with commas"#),
+        ("not port:22", r#""not" at 1: the contrary of a term is written with a minus"#),
+        ("! port:22", r#""!" at 1: the contrary of a term is written with a minus"#),
+    ] {
+        let error = Query::parse(text).expect_err(text).to_string();
+        assert!(error.starts_with(words), "{text}: {error}");
+    }
+}
+
+#[test]
+fn in_few_words_an_error_says_what_was_meant() {
+    for (text, words) in [
+        ("outcome:refussed", "did you mean outcome:refused?"),
+        ("port:x", r#""port:x": "x" is not a port from 1 to 65535, or two with - between"#),
+    ] {
+        assert_eq!(Query::parse(text).expect_err(text).brief(), words);
     }
 }

@@ -23,8 +23,22 @@ fn watch(words: &[&str]) -> Result<String, ConfigError> {
 }
 
 fn watch_file(text: &str) -> Result<String, ConfigError> {
+    watch_file_and(text, &[])
+}
+
+fn watch_file_and(text: &str, flags: &[&str]) -> Result<String, ConfigError> {
     let name = format!("{:?}.toml", std::thread::current().id());
-    watch(&["watch", "--config", path_text(&scratch(&name, text.as_bytes()))])
+    let file = scratch(&name, text.as_bytes());
+    watch(&[&["watch", "--config", path_text(&file)], flags].concat())
+}
+
+/// What a flag needs to be taken.
+fn needed(long: &str) -> &'static [&'static str] {
+    match long {
+        "record-outcome" | "record-size" | "record-files" => &["--record=x"],
+        "metrics-series" | "metrics-services" => &["--metrics-listen=:1"],
+        _ => &[],
+    }
 }
 
 /// Options of `watch` that a file may give.
@@ -89,7 +103,11 @@ fn every_flag_can_be_said_by_the_file() {
             assert_eq!(watch_file(&format!("{long} = false\n")).unwrap(), unset, "{long}");
             continue;
         }
-        let flag = |value: &str| watch(&["watch", &format!("--{long}={value}")]);
+        let needed = needed(long);
+        let unset = watch(&[&["watch"], needed].concat()).unwrap();
+        let flag =
+            |value: &str| watch(&[&["watch", &format!("--{long}={value}")], needed].concat());
+        let watch_file = |text: &str| watch_file_and(text, needed);
         let differs = |value: &&str| flag(value).is_ok_and(|args| args != unset);
         let value = candidates.into_iter().find(differs);
         let value = value.unwrap_or_else(|| panic!("add a value that --{long} takes"));
@@ -242,6 +260,60 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
             assert_eq!(said.stderr.lines().count(), 1, "{text:?}: {}", said.stderr);
             assert!(!said.stderr.contains('\x1b'), "{:?}", said.stderr);
         }
+    }
+}
+
+#[test]
+fn all_that_is_wrong_in_a_file_is_said_at_once_in_the_order_of_its_lines() {
+    let text = "interface = [\"lo\"]\ntimeout = 5\nprot = 80\nnet = 10.0.0.0/8\n\
+                filter = [\"outcome:refussed\", \"port:1\", \"x\"]\nport = true\n\
+                hook = [\"tc\", \"xdp\"]\n";
+    let expected = [
+        "2: timeout: invalid value '5' for '--timeout <DURATION>': expected a duration with its \
+         unit, such as 10s, 500ms or 2m",
+        "3: unknown key \"prot\"; did you mean \"port\"?",
+        "4: net: invalid float, expected nothing; a text needs quotes",
+        "5: filter: invalid value 'outcome:refussed' for '--filter <EXPR>': \"outcome:refussed\" \
+         at 1: \"refussed\" is not the name of an outcome, a glob of one, or \"failed\"; did you \
+         mean outcome:refused?",
+        "5: filter: invalid value 'x' for '--filter <EXPR>': \"x\" at 1: expected key:value or \
+         /text/; did you mean /x/?",
+        "7: hook: the argument '--hook <HOOK>' cannot be used multiple times",
+    ];
+    let file = scratch("wrongs.toml", text.as_bytes());
+    let line = |words: &&str| format!("handshake: {}:{words}\n", path_text(&file));
+    let expected: String = expected.iter().map(line).collect();
+    for arguments in [&["config", "--check"][..], &["watch", "--config"]] {
+        let said = run(&[arguments, &[path_text(&file)]].concat());
+        assert_eq!((said.stderr.as_str(), said.code), (expected.as_str(), Some(2)));
+    }
+    // What looks odd beside damage is told when the damage is repaired.
+    let repaired = text.replace("10.0.0.0/8", "\"10.0.0.0/8\"");
+    let said = run(&["config", "--check", path_text(&scratch("wrongs.toml", repaired.as_bytes()))]);
+    assert!(said.stderr.contains(":6: port: expected a text, a number, or a list"), "{said:?}");
+}
+
+#[test]
+fn of_very_many_problems_the_rest_is_counted() {
+    let text: String = (0..50).map(|number| format!("zzz{number} = 1\n")).collect();
+    let file = scratch("many.toml", text.as_bytes());
+    let said = run(&["config", "--check", path_text(&file)]);
+    assert_eq!((said.stderr.lines().count(), said.code), (21, Some(2)));
+    assert!(said.stderr.ends_with("many.toml: 30 more problems\n"), "{}", said.stderr);
+}
+
+/// One array that is not closed takes the rest of the file with it; that is one problem.
+#[test]
+fn one_damage_is_one_problem() {
+    for (text, words) in [
+        ("port = [80,\nhook = \"tc\"\nnet = [\"10.0.0.0/8\"]\n", ":2: port: "),
+        ("hook = \"tc\nport = 80\n", ":1: hook: invalid basic string"),
+        ("timeout = 5s\n", ":1: timeout: string values must be quoted"),
+    ] {
+        let file = scratch("damage.toml", text.as_bytes());
+        let said = run(&["config", "--check", path_text(&file)]);
+        assert_eq!(said.stderr.lines().count(), 1, "{text:?}: {}", said.stderr);
+        assert!(said.stderr.contains(words), "{text:?}: {}", said.stderr);
     }
 }
 

@@ -94,6 +94,14 @@ fn right_term(random: &mut Random) -> String {
     format!("{sign}{key}:{}", several.join(","))
 }
 
+/// A suggestion without a gap is a query.
+fn assert_meant_is_right(text: &str, error: &str) {
+    let meant = error.rsplit_once("did you mean ").and_then(|(_, rest)| rest.strip_suffix('?'));
+    if let Some(meant) = meant.filter(|meant| !meant.contains('…') && !meant.contains('/')) {
+        assert!(Query::parse(meant).is_ok(), "{text:?}: {meant:?}");
+    }
+}
+
 #[test]
 fn no_text_makes_the_parser_panic_and_what_it_takes_it_says_again() {
     let mut taken = 0;
@@ -108,6 +116,7 @@ fn no_text_makes_the_parser_panic_and_what_it_takes_it_says_again() {
             Err(error) => {
                 let before: String = text.chars().take(error.position - 1).collect();
                 assert!(text[before.len()..].starts_with(&error.term), "{text:?} {error:?}");
+                assert_meant_is_right(&text, &error.to_string());
             }
         }
     }
@@ -202,11 +211,11 @@ fn a_filter_that_is_none_is_a_usage_error_that_says_where_and_what_was_meant() {
     for command in ["watch", "replay"] {
         let said = run(&[command, "--filter", "port:443 outcom:refused", "x"][..3]);
         let line = "error: invalid value 'port:443 outcom:refused' for '--filter <EXPR>': \
-                    \"outcom:refused\" at 10: there is no key \"outcom\"; did you mean outcome:?\n";
+                    \"outcom:refused\" at 10: there is no key \"outcom\"; did you mean outcome:refused?\n";
         assert!(said.stderr.starts_with(line), "{}", said.stderr);
         assert_eq!((said.stdout.as_str(), said.code), ("", Some(2)));
     }
     // A term that begins with a minus is no flag.
     let said = run(&["watch", "--filter", "-prot:22"]);
-    assert!(said.stderr.contains("did you mean port:?"), "{}", said.stderr);
+    assert!(said.stderr.contains("did you mean -port:22?"), "{}", said.stderr);
 }
