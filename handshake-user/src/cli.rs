@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use ipnet::IpNet;
 
 use crate::query::Query;
@@ -86,7 +86,7 @@ pub enum Command {
     /// Print the manual page: `handshake man | man -l -`.
     Man {
         /// Write all pages, one a command, here instead.
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         directory: Option<PathBuf>,
     },
     /// Print the JSON Schema of the records that `--format json` prints.

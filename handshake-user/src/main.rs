@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use handshake_user::cli::{Cli, Command, ReplayArgs};
 use handshake_user::config::{self, Asked, Checked, Ignored, template};
 use handshake_user::exit::{Failure, RUNTIME};
-use handshake_user::output::{json, man};
+use handshake_user::output::{completions, json, man};
 use handshake_user::stderr::say;
 use handshake_user::stdout::Output;
 use handshake_user::{app, replay};
@@ -38,10 +38,7 @@ fn dispatch(asked: Asked) -> Result<ExitCode> {
         Some(Command::Config { check: None }) => print(template::template().as_bytes()),
         Some(Command::Config { check: Some(file) }) => Ok(check(&file)),
         Some(Command::Completions { shell }) => {
-            // Through memory: on a closed pipe the generator would panic.
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut config::shown(), "handshake", &mut script);
-            print(&script)
+            print(completions::script(shell, config::shown()).as_bytes())
         }
         Some(Command::Man { directory: None }) => print(&man::page(config::command())?),
         Some(Command::Man { directory: Some(directory) }) => write_pages(&directory),

@@ -1,5 +1,6 @@
 //! The surfaces: one file each. They show what they are given and compute nothing.
 
+pub mod completions;
 pub mod doctor;
 pub mod escape;
 pub mod json;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use handshake_user::config;
 
-use crate::program::run;
+use crate::program::{run, scratch};
 
 /// Every long flag, with the command that has it; and every command.
 fn vocabulary() -> (Vec<(String, String)>, Vec<String>) {
@@ -56,6 +56,82 @@ fn bash_can_read_its_completions() {
     drop(stdin);
     let output = child.wait_with_output().expect("bash ends");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What bash offers for the last of these words, in a folder with one file and one folder.
+fn offered(words: &[&str]) -> Vec<String> {
+    let folder = scratch("offered/a-file", b"").parent().expect("a folder").to_owned();
+    std::fs::create_dir_all(folder.join("a-folder")).expect("a writable folder");
+    let script = scratch("handshake.bash", generated(&["completions", "bash"]).as_bytes());
+    // As readline calls it: the line, the word, the one before.
+    let ask = r#"compopt() { :; }; source "$1"; shift
+        COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 ))
+        _handshake handshake "${COMP_WORDS[COMP_CWORD]#=}" "${COMP_WORDS[COMP_CWORD-1]}"
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let mut bash = Command::new("bash");
+    bash.current_dir(folder).args(["--norc", "-c", ask, "bash"]).arg(script).args(words);
+    let output = bash.output().expect("bash starts");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{words:?}");
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_offers_interfaces_where_one_is_meant() {
+    for words in [
+        &["handshake", "watch", "-i", "l"][..],
+        &["handshake", "-i", "l"],
+        &["handshake", "doctor", "--interface", "l"],
+        &["handshake", "watch", "--interface", "=", "l"],
+    ] {
+        let offered = offered(words);
+        assert!(offered.contains(&"lo".to_owned()), "{words:?}: {offered:?}");
+        assert!(offered.iter().all(|name| name.starts_with('l')), "{words:?}: {offered:?}");
+    }
+    assert!(offered(&["handshake", "watch", "-i", "x*,l"]).contains(&"x*,lo".to_owned()));
+    // What matches nothing stays, or bash goes on to files.
+    assert_eq!(offered(&["handshake", "watch", "-i", "a-f"]), ["a-f"]);
+}
+
+#[test]
+fn bash_offers_files_where_a_file_is_meant_and_nowhere_else() {
+    let mut program = config::shown();
+    program.build();
+    let (mut files, mut others) = (Vec::new(), 0);
+    for verb in program.get_subcommands() {
+        let valued = verb.get_arguments().filter(|arg| arg.get_action().takes_values());
+        for long in valued.filter_map(|arg| arg.get_long()) {
+            let offered = offered(&["handshake", verb.get_name(), &format!("--{long}"), "a-f"]);
+            match offered.iter().any(|name| name.starts_with("a-fi")) {
+                true => files.push(format!("{} --{long}", verb.get_name())),
+                false => others += 1,
+            }
+        }
+    }
+    files.sort();
+    assert_eq!(files, ["config --check", "watch --config", "watch --record"]);
+    assert!(others > 15, "{others}");
+    assert_eq!(offered(&["handshake", "watch", "--hook", ""]), ["auto", "xdp", "tc"]);
+    assert_eq!(offered(&["handshake", "watch", "--hook", "="]), ["auto", "xdp", "tc"]);
+    assert_eq!(offered(&["handshake", "watch", "--hook", "=", "x"]), ["xdp"]);
+    assert_eq!(offered(&["handshake", "watch", "--duration", ""]), [""]);
+}
+
+/// No test has these shells; what they run for a value is in the script.
+#[test]
+fn zsh_and_fish_are_told_what_a_value_is() {
+    let zsh = generated(&["completions", "zsh"]);
+    assert_eq!(zsh.matches(":IFACE:_sequence _net_interfaces'").count(), 6, "-i of three commands");
+    assert!(!zsh.contains(":_default"), "{zsh}");
+    assert!(zsh.contains(":DIR:_files -/'") && zsh.contains(":DURATION:'"), "{zsh}");
+    let files = zsh.lines().filter(|line| line.contains(":_files'")).count();
+    assert_eq!(files, 6, "--config, --record twice; FILE of replay; config --check");
+    let fish = generated(&["completions", "fish"]);
+    let interfaces = " -l interface ";
+    let of_interfaces = fish.lines().filter(|line| line.contains(interfaces));
+    let asks = "(__fish_complete_list , __fish_print_interfaces)\"";
+    assert_eq!(of_interfaces.filter(|line| line.ends_with(asks)).count(), 3, "{fish}");
+    assert!(!fish.lines().any(|line| line.ends_with(" -r")), "that would offer files: {fish}");
+    assert!(fish.contains("\n    or begin\n        set -e cmd[-1]\n"), "{fish}");
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn a_mistyped_variable_is_told_with_the_nearest_and_stops_nothing() {
 #[test]
 fn a_variable_of_any_command_of_the_suites_or_of_a_cluster_is_not_told() {
     let options = crate::flags::options().into_iter();
-    let names = options.filter_map(|(_, arg)| arg.get_env().map(|name| name.to_owned()));
+    let names = options.filter_map(|(_, arg)| arg.get_env().map(ToOwned::to_owned));
     let mut command = handshake(&["replay", "/no/such"]);
     for name in names.filter(|name| !name.to_string_lossy().starts_with("HANDSHAKE_REPLAY_")) {
         command.env(name, "known");

@@ -61,8 +61,8 @@ pub(crate) fn path_text(path: &Path) -> &str {
 /// Writes a file for one test.
 pub(crate) fn scratch(name: &str, bytes: &[u8]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("surface");
-    fs::create_dir_all(&folder).expect("a writable target directory");
     let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap_or(&folder)).expect("a writable target directory");
     fs::write(&path, bytes).expect("a writable target directory");
     path
 }
