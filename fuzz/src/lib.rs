@@ -5,7 +5,9 @@
 //! ordinary Rust; nothing here knows of either.
 
 pub mod capture;
+pub mod config;
 pub mod frame;
 pub mod options;
+pub mod query;
 pub mod record;
 pub mod tracker;

@@ -86,3 +86,13 @@ fn tracker() {
 fn captures() {
     smoke("capture", targets::capture::run, 500, 1_000);
 }
+
+#[test]
+fn queries() {
+    smoke("query", targets::query::run, 30_000, 60);
+}
+
+#[test]
+fn configuration_files() {
+    smoke("config", targets::config::run, 1_500, 200);
+}
