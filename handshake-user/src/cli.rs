@@ -1,13 +1,17 @@
 //! The command line: types and texts, no logic.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod values;
+
+pub(crate) use values::bytes;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use ipnet::IpNet;
 
+use crate::loader::DEFAULT_RING_BYTES;
 use crate::query::Query;
 use crate::recorder::Wanted;
 use crate::series;
@@ -194,26 +198,26 @@ pub struct WatchArgs {
     ///
     /// Longer where retransmissions show that the sender waits longer. Then the attempt is
     /// "no-answer", or "half-open" if the server had answered.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     pub timeout: Duration,
 
     /// Stop after this long: 30s, 5m, 1h.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub duration: Option<Duration>,
 
     /// Stop after so many attempts have ended and been printed.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = values::count)]
     pub count: Option<u64>,
 
     /// Only attempts from or to this port; several with commas, or repeated: any of them counts.
-    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = port)]
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = values::port)]
     pub ports: Vec<u16>,
 
     /// Only attempts from or to this network (10.0.0.0/8, fd00::/8) or address; several with
     /// commas, or repeated.
     ///
     /// Together with `--port`, both must hold.
-    #[arg(long = "net", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
+    #[arg(long = "net", value_name = "CIDR", value_delimiter = ',', value_parser = values::network)]
     pub nets: Vec<IpNet>,
 
     /// Only attempts for which this holds: 'port:443 outcome:refused'; may be repeated, all must
@@ -231,17 +235,17 @@ pub struct WatchArgs {
     /// Serve metrics for Prometheus at this address: 127.0.0.1:9435, [::1]:9435, or :9435.
     ///
     /// Without an address, on loopback. Anybody who can connect can read them.
-    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
+    #[arg(long, value_name = "ADDR", value_parser = values::listen_address)]
     pub metrics_listen: Option<SocketAddr>,
 
     /// Most series that the metrics may have; what finds no place is counted as `other`.
     #[arg(long, value_name = "N", default_value_t = series::DEFAULT_SERIES,
-          value_parser = max_series)]
+          value_parser = values::max_series)]
     pub metrics_series: usize,
 
     /// Most services that may have series of their own, the busiest first.
     #[arg(long, value_name = "N", default_value_t = series::DEFAULT_SERVICES,
-          value_parser = max_services)]
+          value_parser = values::max_services)]
     pub metrics_services: usize,
 
     /// Keep the handshake packets of failed attempts as evidence, in a pcapng file.
@@ -254,29 +258,28 @@ pub struct WatchArgs {
 
     /// Which attempts to record: outcomes, "failed", "uncertain" or "all"; several with commas.
     #[arg(long = "record-outcome", value_name = "OUTCOME", default_value = "failed",
-          value_delimiter = ',', value_parser = wanted())]
+          value_delimiter = ',', value_parser = values::wanted())]
     pub record_outcomes: Vec<Wanted>,
 
-    /// Bytes after which recording goes on in a new file: FILE_00002, FILE_00003, …
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20,
-          value_parser = clap::value_parser!(u64).range(1..))]
+    /// Bytes (or 16MiB, 1GiB) after which recording goes on in a new file: FILE_00002, FILE_00003, …
+    #[arg(long, value_name = "BYTES", default_value = values::shown(64 << 20), value_parser = values::bytes)]
     pub record_size: u64,
 
     /// Recorded files that are kept; the oldest one of this run is removed.
     #[arg(long, value_name = "N", default_value_t = 4,
-          value_parser = record_files)]
+          value_parser = values::record_files)]
     pub record_files: usize,
 
     /// Most attempts open at once, and most ended ones remembered; bare SYNs are evicted first.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ATTEMPTS,
-          value_parser = max_attempts)]
+          value_parser = values::max_attempts)]
     pub max_attempts: usize,
 
-    /// Bytes of each CPU's event ring, rounded up to a power of two of pages.
+    /// Bytes (or 64KiB, 4MiB) of each CPU's event ring, rounded up to a power of two of pages.
     ///
     /// Twice as many with `--record`, where events are larger.
-    #[arg(long, value_name = "BYTES", default_value_t = crate::loader::DEFAULT_RING_BYTES,
-          value_parser = clap::value_parser!(u32).range(1..=1 << 28))]
+    #[arg(long, value_name = "BYTES", default_value = values::shown(DEFAULT_RING_BYTES.into()),
+          value_parser = values::ring_bytes)]
     pub ring_bytes: u32,
 
     /// Measure how often handshake's programs run and how long, for the summary.
@@ -287,8 +290,7 @@ pub struct WatchArgs {
     pub self_cost: bool,
 
     /// Attempts that the kernel remembers as pending, rounded up to a power of two.
-    #[arg(long, value_name = "N", default_value_t = 16_384,
-          value_parser = clap::value_parser!(u32).range(4..=1 << 22))]
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = values::table_entries)]
     pub table_entries: u32,
 }
 
@@ -333,11 +335,11 @@ pub struct ReplayArgs {
     pub format: ReplayFormat,
 
     /// Wait at least this long for the next segment, on the capture's clock: 10s, 500ms, 2m.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     pub timeout: Duration,
 
     /// Remember an ended attempt for this long, to tell late copies from new attempts.
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
     pub linger: Duration,
 
     /// Only attempts for which this holds: 'port:443 outcome:refused'; may be repeated, all must
@@ -352,74 +354,4 @@ pub struct ReplayArgs {
     #[arg(long = "filter", value_name = "EXPR", value_parser = Query::parse,
           allow_hyphen_values = true)]
     pub filters: Vec<Query>,
-}
-
-/// "10s", "500ms", "1m30s".
-fn duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text
-        .parse()
-        .map_err(|_| "expected a duration with its unit, such as 10s, 500ms or 2m".to_owned())?;
-    match Duration::try_from(span) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("the duration must be longer than zero".to_owned()),
-    }
-}
-
-/// An outcome to record, or a group of them.
-fn wanted() -> impl TypedValueParser<Value = Wanted> {
-    let choice = |wanted: Wanted| PossibleValue::new(wanted.name()).help(wanted.words());
-    PossibleValuesParser::new(Wanted::all().map(choice))
-        .try_map(|name| Wanted::of(&name).ok_or("no such outcome"))
-}
-
-fn record_files(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count @ 1..=100_000) => Ok(count),
-        _ => Err("expected a number from 1 to 100000".to_owned()),
-    }
-}
-
-fn port(text: &str) -> Result<u16, String> {
-    match text.parse() {
-        Ok(port @ 1..) => Ok(port),
-        _ => {
-            Err("expected a port from 1 to 65535; --filter port:8000-8999 takes ranges".to_owned())
-        }
-    }
-}
-
-fn max_attempts(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count @ 1..=100_000_000) => Ok(count),
-        _ => Err("expected a number from 1 to 100000000".to_owned()),
-    }
-}
-
-fn max_series(text: &str) -> Result<usize, String> {
-    let range = series::DEFAULT_SERIES..=series::MOST_SERIES;
-    let count = text.parse().ok().filter(|count| range.contains(count));
-    count.ok_or_else(|| format!("expected a number from {} to {}", range.start(), range.end()))
-}
-
-fn max_services(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| *count <= series::MOST_SERVICES);
-    count.ok_or_else(|| format!("expected a number from 0 to {}", series::MOST_SERVICES))
-}
-
-/// An address with a port; loopback without an address.
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    let local = text.strip_prefix(':').and_then(|port| port.parse().ok());
-    local
-        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .or_else(|| text.parse().ok())
-        .ok_or_else(|| {
-            "expected an address and a port such as 127.0.0.1:9435, [::1]:9435 or :9435".to_owned()
-        })
-}
-
-/// A network, or an address as a network of one.
-fn network(text: &str) -> Result<IpNet, String> {
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| "expected a network such as 10.0.0.0/8 or fd00::/8, or an address".to_owned())
 }

@@ -4,12 +4,13 @@
 //! variables of the environment, the keys of the file, the template, the table in docs/flags.md.
 //! Values of the file become arguments and go through the same parser as flags, so that they are
 //! checked, and refused, in the same words. `file` reads the file, `template` writes one, `environment`
-//! and `ignored` know what does nothing.
+//! and `ignored` know what does nothing, `tips` what else somebody may have meant.
 
 mod environment;
 mod file;
 mod ignored;
 pub mod template;
+mod tips;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -179,7 +180,10 @@ pub struct Reread {
 pub fn parse(arguments: Vec<OsString>) -> Result<Asked, ConfigError> {
     let parser = parser(&arguments);
     check_environment(&parser, &arguments)?;
-    let matches = parser.clone().try_get_matches_from(&arguments)?;
+    let matches = parser
+        .clone()
+        .try_get_matches_from(&arguments)
+        .map_err(|error| tips::with_tip(error, &arguments))?;
     let Some(options) = options_of_watch(&matches) else {
         let sources = Sources { arguments, file: None, values: Vec::new() };
         return Ok(Asked { cli: Cli::from_arg_matches(&matches)?, sources, ignored: Vec::new() });

@@ -121,6 +121,9 @@ pub enum RecordError {
         "{0} exists and is not overwritten; record to another file, or move it away: `mv {0} {0}.old`"
     )]
     Exists(String),
+    /// It is where files are.
+    #[error("{0} is a directory; name a file in it: `--record {0}/fails.pcapng`")]
+    Directory(String),
     /// It cannot be created.
     #[error("cannot create {path}: {source}{}", directory(.path, .source))]
     Create {
@@ -213,6 +216,7 @@ impl Recorder {
     pub fn create(settings: Settings, about: About) -> Result<Self, RecordError> {
         let shown = settings.path.display().to_string();
         let (made, file) = Made::create(&settings.path).map_err(|source| match source.kind() {
+            _ if settings.path.is_dir() => RecordError::Directory(shown.clone()),
             io::ErrorKind::AlreadyExists => RecordError::Exists(shown.clone()),
             _ => RecordError::Create { path: shown.clone(), source },
         })?;

@@ -4,6 +4,7 @@
 //! line: whoever writes it there means this run. A variable or a key may stand for many runs, of
 //! which only some record, so there it is told; and not even told if it only repeats the default.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use clap::error::ErrorKind;
@@ -11,6 +12,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 use super::{ConfigError, file::Entry};
+use crate::cli::bytes;
 
 /// Something that does nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -88,15 +90,18 @@ fn arg<'a>(watch: &'a Command, long: &str) -> Option<&'a Arg> {
     watch.get_arguments().find(|arg| arg.get_long() == Some(long))
 }
 
-fn values<'a>(
-    options: &'a ArgMatches,
-    arg: Option<&Arg>,
-) -> impl Iterator<Item = &'a std::ffi::OsStr> {
+fn values<'a>(options: &'a ArgMatches, arg: Option<&Arg>) -> impl Iterator<Item = &'a OsStr> {
     arg.and_then(|arg| options.get_raw(arg.get_id().as_str())).into_iter().flatten()
 }
 
 fn is_default(options: &ArgMatches, arg: &Arg) -> bool {
-    values(options, Some(arg)).eq(arg.get_default_values().iter().map(|value| &**value))
+    let defaults = arg.get_default_values().iter().map(|value| &**value);
+    let bytes = |value: &OsStr| value.to_str().and_then(|text| bytes(text).ok());
+    // 67108864 is 64MiB.
+    let is_same =
+        |(one, other)| one == other || bytes(one).is_some_and(|n| Some(n) == bytes(other));
+    values(options, Some(arg)).count() == defaults.len()
+        && values(options, Some(arg)).zip(defaults).all(is_same)
 }
 
 /// Which options do nothing. `own` are those of the command line and the environment, `all` with

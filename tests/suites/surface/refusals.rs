@@ -32,7 +32,13 @@ fn a_wrong_value_is_answered_with_what_is_right() {
         (["watch", "--duration", "-5s"], "longer than zero"),
         (["watch", "--port", "0"], "from 1 to 65535"),
         (["watch", "--port", "https"], "from 1 to 65535"),
-        (["watch", "--count", "0"], "1.."),
+        (["watch", "--count", "0"], "expected a number from 1 up"),
+        (["watch", "--count", "x"], "expected a number from 1 up"),
+        (["watch", "--ring-bytes", "1MB"], "such as 65536, 64KiB, 16MiB or 1GiB"),
+        (["watch", "--ring-bytes", "1GiB"], "at most 256MiB"),
+        (["watch", "--record-size", "64MB"], "such as 65536, 64KiB, 16MiB or 1GiB"),
+        (["watch", "--record-files", "0"], "a number from 1 to 100000"),
+        (["watch", "--table-entries", "x"], "a number from 4 to 4194304"),
         (["watch", "--net", "10.0.0.0/33"], "a network such as 10.0.0.0/8 or fd00::/8"),
         (["watch", "--max-attempts", "0"], "a number from 1 to"),
         (["watch", "--metrics-listen", "9435"], "such as 127.0.0.1:9435, [::1]:9435 or :9435"),
@@ -48,6 +54,29 @@ fn a_wrong_value_is_answered_with_what_is_right() {
     }
     assert_usage(&["replay"], &["<FILE>"]);
     assert_usage(&["replay", "--format"], &["--format", "json"]);
+}
+
+#[test]
+fn where_no_name_is_near_the_command_that_would_do_it_is_said() {
+    let capture = crate::program::capture("lab-basic-eth.pcap");
+    let capture = crate::program::path_text(&capture);
+    assert_usage(&[capture], &[&format!("tip: to replay this file: `handshake replay {capture}`")]);
+    assert_usage(&["lo"], &["tip: to watch this interface: `handshake watch -i lo`"]);
+    assert_usage(&["replay", "--port", "443", "x"], &["tip: ", "`--filter port:443`"]);
+    assert_usage(&["replay", "--net=::/0", "x"], &["tip: ", "`--filter host:10.0.0.0/8`"]);
+    let behind = "tip: options stand behind the command: `handshake watch --port 443`";
+    assert_usage(&["--port", "80", "watch"], &[behind]);
+    for arguments in [&["no-such-word"][..], &["replay", "--bogus", "x"], &["wacth"]] {
+        let said = run(arguments);
+        assert!(!said.stderr.contains("`handshake "), "{arguments:?}: {}", said.stderr);
+    }
+}
+
+#[test]
+fn a_directory_is_no_file_to_record_to() {
+    let said = run(&["watch", "-i", "lo", "--record", "/tmp"]);
+    let line = "handshake: /tmp is a directory; name a file in it: `--record /tmp/fails.pcapng`\n";
+    assert_eq!((said.stderr.as_str(), said.code), (line, Some(2)));
 }
 
 /// As a user without any privilege, whoever runs the tests.
