@@ -245,6 +245,9 @@ impl<'a> Watching<'a> {
                 }
                 () = sleep_until(next_check) => {
                     self.check()?;
+                    if self.view.reader() == Reader::Gone {
+                        return Ok(());
+                    }
                     next_check = Instant::now() + CHECK;
                 }
                 () = sleep_until(next_tell) => {

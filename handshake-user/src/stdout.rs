@@ -99,6 +99,16 @@ pub fn json_line<T: Serialize>(record: &T) -> io::Result<String> {
     String::from_utf8(line).map_err(io::Error::other)
 }
 
+/// Looks whether the reader of standard output is still there, without writing anything: where
+/// nothing happens, a pipe that is closed would not be noticed.
+pub fn reader() -> Reader {
+    let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+    // SAFETY: one descriptor, valid for the call, which does not wait.
+    let found = unsafe { libc::poll(&raw mut stdout, 1, 0) };
+    // The end of a pipe that is written to has an error when nobody can read any more.
+    if found == 1 && stdout.revents & libc::POLLERR != 0 { Reader::Gone } else { Reader::Present }
+}
+
 fn present(result: io::Result<()>) -> io::Result<Reader> {
     match result {
         Ok(()) => Ok(Reader::Present),

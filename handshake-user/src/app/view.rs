@@ -23,7 +23,7 @@ use crate::sampling::{Change, one_in};
 use crate::snapshot::{AttemptView, Summary};
 use crate::stderr::say;
 use crate::stdout::queue::Queue;
-use crate::stdout::{Output, Reader};
+use crate::stdout::{self, Output, Reader};
 use crate::terminal::{self, Unfit};
 
 /// What goes to stdout.
@@ -344,6 +344,14 @@ impl View {
 
     pub(super) fn flush(&mut self) -> io::Result<Reader> {
         self.out.flush()
+    }
+
+    /// Is there still somebody for whom lines or records are made?
+    pub(super) fn reader(&self) -> Reader {
+        match self.format {
+            Format::Lines | Format::Json => stdout::reader(),
+            Format::Tui | Format::None => Reader::Present,
+        }
     }
 }
 

@@ -43,9 +43,9 @@ pub(super) fn table_entries(text: &str) -> Result<u32, String> {
 
 fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
 where
-    T: FromStr + PartialOrd + Display,
+    T: FromStr + PartialOrd + Display + Copy,
 {
-    let number = text.parse().ok().filter(|number| (&least..=&most).contains(&number));
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| format!("expected a number from {least} to {most}"))
 }
 

@@ -234,17 +234,30 @@ fn the_other_end_gets_every_packet_unchanged() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_reader_that_goes_away_ends_it_quietly() -> Result<()> {
-    let lab = Lab::direct()?;
-    let _services = Services::start(&lab)?;
+/// A watcher whose stdout is a pipe that is closed after one line.
+fn read_by_head(lab: &Lab) -> Result<Watcher> {
     let binary = handshake_tests::watcher::binary()?;
-    // `head` ends at once; the next line meets a closed pipe.
     let script = format!("{} watch -i srv0 --format json 2>&1 >&3 | cat >&2", binary.display());
     let mut command = lab.server.command("sh");
     command.args(["-c", &format!("{{ {script}; }} 3>&1 | head -n 1")]);
     let watcher = Watcher::spawn(&mut command)?;
     watcher.await_stderr("srv0", Duration::from_secs(20))?;
+    Ok(watcher)
+}
+
+fn assert_ends_quietly(watcher: Watcher, lab: &Lab) -> Result<()> {
+    let report = watcher.finish()?;
+    assert!(!report.stderr.contains("roken pipe"), "{}", report.stderr);
+    assert!(!report.stderr.contains("panicked"), "{}", report.stderr);
+    assert_clean(&lab.server, "srv0")
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() -> Result<()> {
+    let lab = Lab::direct()?;
+    let _services = Services::start(&lab)?;
+    // `head` ends at once; the next line meets a closed pipe.
+    let watcher = read_by_head(&lab)?;
     eventually("it is attached", Duration::from_secs(20), || {
         attachments(&lab.server, "srv0").is_ok_and(|found| found.len() == 2)
     })?;
@@ -252,8 +265,13 @@ fn a_reader_that_goes_away_ends_it_quietly() -> Result<()> {
         traffic::complete(&lab, Family::V4, 2)?;
         std::thread::sleep(Duration::from_millis(100));
     }
-    let report = watcher.finish()?;
-    assert!(!report.stderr.contains("roken pipe"), "{}", report.stderr);
-    assert!(!report.stderr.contains("panicked"), "{}", report.stderr);
-    assert_clean(&lab.server, "srv0")
+    assert_ends_quietly(watcher, &lab)
+}
+
+/// Nothing is written that could meet the closed pipe.
+#[test]
+fn a_reader_that_goes_away_ends_it_also_where_nothing_happens() -> Result<()> {
+    let lab = Lab::direct()?;
+    let watcher = read_by_head(&lab)?;
+    assert_ends_quietly(watcher, &lab)
 }
