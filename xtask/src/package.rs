@@ -81,6 +81,26 @@ fn epoch() -> Result<u64> {
     said.trim().parse().with_context(|| format!("not a number of seconds: {said:?}"))
 }
 
+/// Who answers for the package, in the form that Debian asks for: who builds it, if `DEBFULLNAME` and
+/// `DEBEMAIL` say who that is (as Debian's own tools have it), else the author of the last commit.
+fn maintainer() -> Result<String> {
+    let said = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+    if let (Some(name), Some(address)) = (said("DEBFULLNAME"), said("DEBEMAIL")) {
+        return Ok(format!("{name} <{address}>"));
+    }
+    let mut git = Command::new("git");
+    let author = output(git.current_dir(root()).args(["log", "-1", "--format=%an <%ae>"]))
+        .context("set DEBFULLNAME and DEBEMAIL where there is no git history")?;
+    Ok(author.trim().to_owned())
+}
+
+/// What stands between two signs and is still to be filled in; addresses have but one.
+fn gap(text: &str) -> Option<&str> {
+    let is_name = |word: &&str| word.bytes().all(|byte| byte.is_ascii_uppercase());
+    let words = text.split('@').skip(1);
+    words.filter(|word| !word.is_empty()).find(is_name)
+}
+
 /// Writes what dpkg reads: `DEBIAN/control`, the scripts, checksums and the list of conffiles.
 fn control(dir: &Path, staged: &Path) -> Result<()> {
     let files = tree::files(staged)?;
@@ -95,9 +115,10 @@ fn control(dir: &Path, staged: &Path) -> Result<()> {
         .replace("@VERSION@", &version())
         .replace("@ARCHITECTURE@", &architecture()?)
         .replace("@SIZE@", &kib.to_string())
+        .replace("@MAINTAINER@", &maintainer()?)
         .replace("@DEPENDS@", &depends(dir, &staged.join("usr/bin/handshake"))?);
-    if let Some(at) = text.find('@').filter(|at| !text[..*at].ends_with("maintainers")) {
-        bail!("packaging/debian/control: something is not filled in at byte {at}");
+    if let Some(gap) = gap(&text) {
+        bail!("packaging/debian/control: @{gap}@ is not filled in");
     }
     tree::write(&debian.join("control"), &text, 0o644)?;
     for script in ["postinst", "prerm", "postrm"] {
@@ -129,4 +150,16 @@ fn depends(dir: &Path, program: &Path) -> Result<String> {
 /// Compresses a file as Debian wants it: small, and without its name and time.
 fn gzip(file: &Path) -> Result<()> {
     run(Command::new("gzip").args(["--best", "--no-name", "--force"]).arg(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_found_and_an_address_is_none() {
+        assert_eq!(gap("Version: @VERSION@\n"), Some("VERSION"));
+        assert_eq!(gap("Maintainer: A B <a@b.example>\nSize: 5\n"), None);
+        assert_eq!(gap("Maintainer: A <a@B.example>, @SIZE@\n"), Some("SIZE"));
+    }
 }

@@ -41,6 +41,10 @@ fn it_says_what_it_depends_on() -> Result<()> {
     let depends = field("Depends".as_ref())?;
     assert!(depends.contains("libc6 (>= 2."), "{depends}");
     assert!(field("Version".as_ref())?.starts_with(concat!(env!("CARGO_PKG_VERSION"), "-")));
+    let maintainer = field("Maintainer".as_ref())?;
+    let (name, address) = maintainer.trim().split_once(" <").unwrap_or_default();
+    assert!(!name.is_empty() && address.ends_with('>') && address.contains('@'), "{maintainer}");
+    assert!(!maintainer.contains("@MAINTAINER@"), "{maintainer}");
     assert!(field("Installed-Size".as_ref())?.trim().parse::<u64>()? > 1000);
     Ok(())
 }

@@ -75,7 +75,7 @@ fn documents(dir: &Path, version: &str, epoch: u64) -> Result<()> {
     copy(&root().join("CHANGELOG.md"), &dir.join("changelog"), 0o644)?;
     let date = format!("--date=@{epoch}");
     let date = output(Command::new("date").args(["--utc", "--rfc-email", &date]))?;
-    let maintainer = "handshake maintainers <maintainers@handshake.invalid>";
+    let maintainer = super::maintainer()?;
     let debian = format!(
         "handshake ({version}) unstable; urgency=medium\n\n  * See changelog.gz.\n\n \
          -- {maintainer}  {date}"
