@@ -77,10 +77,12 @@ pub(super) fn say_end(recorder: &Recorder) {
     };
     let missed = match done.missed {
         0 => String::new(),
+        1 => "; 1 was not recorded".to_owned(),
         missed => format!("; {missed} were not recorded"),
     };
     let (attempts, files) = (done.attempts, files.join(", "));
-    say(format_args!("recorded {attempts} attempts in {files}{removed}{missed}"));
+    let s = if attempts == 1 { "" } else { "s" };
+    say(format_args!("recorded {attempts} attempt{s} in {files}{removed}{missed}"));
 }
 
 #[cfg(test)]
