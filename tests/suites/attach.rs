@@ -294,7 +294,7 @@ fn every_event_is_delivered_or_counted_as_lost_or_sampled_out() {
     let (mut loader, mut rings) = lab::loader(&Options { ring_bytes: 4096, ..tc() });
     assert_eq!(loader.ring_bytes(), 4096);
     loader.attach(&va).unwrap();
-    run("hping3 -q -c 2000 -i u50 -S -p ++1 10.9.0.2");
+    lab::send_syns(2000, &loader);
     let mut events: Vec<Event> = Vec::new();
     while !rings.drain(7, &mut events).emptied {}
     let counters = loader.counters().unwrap();
@@ -309,7 +309,7 @@ fn a_bounded_drain_is_fair_and_gives_a_horizon() {
     let (va, _peer) = lab::veth_to_peer();
     let (mut loader, mut rings) = lab::loader(&tc());
     loader.attach(&va).unwrap();
-    run("hping3 -q -c 300 -i u50 -S -p ++1 10.9.0.2");
+    lab::send_syns(300, &loader);
     let mut events: Vec<Event> = Vec::new();
     let first = rings.drain(10, &mut events);
     assert_eq!((first.delivered, first.emptied), (10, false));

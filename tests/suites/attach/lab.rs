@@ -50,6 +50,24 @@ pub(crate) fn try_run(line: &str) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())
 }
 
+/// Sends SYNs to as many ports of the peer of [`veth_to_peer`], and waits until nothing comes back any
+/// more. (hping3 fails if it saw no answer, which on a slow machine come after it has ended.)
+pub(crate) fn send_syns(count: u32, loader: &Loader) {
+    let (_, said) = try_run(&format!("hping3 -q -c {count} -i u50 -S -p ++1 10.9.0.2"));
+    assert!(said.contains(&format!("{count} packets transmitted")), "{said}");
+    let offered = || loader.counters().expect("counters").offered();
+    let mut before = offered();
+    for _ in 0..100 {
+        thread::sleep(Duration::from_millis(50));
+        let now = offered();
+        if now == before && now > 0 {
+            return;
+        }
+        before = now;
+    }
+    panic!("{before} events, and no end");
+}
+
 /// Another namespace, which runs what it is given.
 pub(crate) struct Peer {
     work: mpsc::Sender<Box<dyn FnOnce() + Send>>,
