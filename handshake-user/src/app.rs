@@ -116,8 +116,6 @@ struct Watching<'a> {
     told: Nanos,
     signals: Signals,
     service: Service,
-    /// Capabilities have not been given up yet.
-    privileged: bool,
     started: Instant,
     /// Which of the ended attempts are printed.
     shown: Query,
@@ -155,6 +153,7 @@ impl<'a> Watching<'a> {
                 "handshake: cannot measure the programs' run time ({error}): {wanted}"
             ));
         }
+        loader.load_ahead();
         attach_all(&mut loader, &chosen)?;
         let (selection, shown) = Selection::new(&args.ports, &args.nets, &args.filters);
         asked::say_filter(selection.query(), &shown);
@@ -204,7 +203,6 @@ impl<'a> Watching<'a> {
             told: now,
             signals,
             service: Service::new(),
-            privileged: true,
             started: Instant::now(),
             shown,
             printed: 0,
@@ -218,6 +216,7 @@ impl<'a> Watching<'a> {
 
     /// Runs until a signal, `--duration`, `--count`, or nobody reads.
     async fn run(&mut self) -> Result<()> {
+        self.give_up_privileges();
         self.service.ready(status(&self.loader, &self.engine));
         let far = Duration::from_secs(u64::from(u32::MAX));
         let asked = self.args.duration.unwrap_or(far);
@@ -279,15 +278,13 @@ impl<'a> Watching<'a> {
                 () = sleep_until(next_step), if !is_congested => {
                     let step = self.engine.step(&self.loader).map_err(Failure::from)?;
                     self.service.progressed(|| status(&self.loader, &self.engine));
-                    self.give_up_privileges();
                     self.stepped = Instant::now();
                     if self.show()? == Reader::Gone || self.is_enough() {
                         return Ok(());
                     }
                     let asleep = self.loader.asleep_word();
                     let pause = self.pace.after(step, asleep, Clock::now());
-                    let most = if self.privileged { pace::IDLE } else { self.service.patience() };
-                    let pause = pause.min(most);
+                    let pause = pause.min(self.service.patience());
                     next_step = Instant::now() + pause;
                     self.answer();
                     if pause.is_zero() {
@@ -310,14 +307,9 @@ impl<'a> Watching<'a> {
         view.on_wake(wake, &World { engine, books, places, summary: &summary })
     }
 
-    /// Goes a step towards giving privileges up: one program a step, because the verifier takes
-    /// tens of milliseconds for each. Whatever needs more (files of others, ports below 1024) must
-    /// have happened before the run begins, and no thread may have been started.
+    /// Whatever needs more (files of others, ports below 1024) must have happened before the run
+    /// begins, and no thread may have been started.
     fn give_up_privileges(&mut self) {
-        if !self.privileged || self.loader.load_ahead() {
-            return;
-        }
-        self.privileged = false;
         // The recorder makes files later, and the person before a screen may: also in a directory of
         // somebody else.
         let writes = self.recorder.is_some() || self.view.has_screen();

@@ -132,14 +132,15 @@ impl Loader {
         Ok(attachment)
     }
 
-    /// Loads one of the programs that interfaces to come may need; false when none is left. Then
-    /// attaching takes no capability that loading takes. One that this kernel refuses is tried
-    /// again when it is needed.
-    pub fn load_ahead(&mut self) -> bool {
-        if let Some(name) = self.to_come.pop() {
+    /// Loads the programs that interfaces, also those to come, may need: then attaching takes no
+    /// capability that loading takes. One that this kernel refuses is tried again when it is needed.
+    ///
+    /// The verifier takes tens of milliseconds for each, so call it before anything is attached:
+    /// nobody reads the rings meanwhile.
+    pub fn load_ahead(&mut self) {
+        for name in std::mem::take(&mut self.to_come) {
             self.loads_later |= attach::program_fd(&mut self.ebpf, name).is_err();
         }
-        !self.to_come.is_empty()
     }
 
     /// Gives up every capability of this thread that is not needed from now on to attach to

@@ -99,7 +99,7 @@ fn shed_and_go_on(options: &Options, files: Files) -> (u64, Counts, Counts) {
         scope.spawn(move || {
             let (mut loader, _rings) = lab::loader(options);
             loader.attach(&named("va")).unwrap();
-            while loader.load_ahead() {}
+            loader.load_ahead();
             // The threads of the test have theirs still, as it says.
             let complaint = loader.shed_privileges(files).unwrap_err().to_string();
             assert!(complaint.contains("threads were started before"), "{complaint}");

@@ -96,7 +96,9 @@ fn a_small_kernel_table_keeps_the_books() -> Result<()> {
 fn connections_complete_in_the_middle_of_a_flood() -> Result<()> {
     let lab = Lab::direct()?;
     let _services = Services::start(&lab)?;
-    let watcher = Watcher::start(&lab.server, &["-i", "srv0", "--max-attempts", "64"])?;
+    // Rings in which the whole flood has room twice, so that nothing is sampled.
+    let arguments = ["-i", "srv0", "--max-attempts", "64", "--ring-bytes", "8388608"];
+    let watcher = Watcher::start(&lab.server, &arguments)?;
     let clients = std::thread::scope(|scope| {
         let flood = scope.spawn(|| flood::from_anywhere(&lab, 4 * FLOOD, 40_000));
         let clients = traffic::complete(&lab, Family::V6, 30);
