@@ -286,11 +286,16 @@ impl Board {
         }
     }
 
-    /// An interface has another name.
+    /// An interface has another name. If it is watched, whichever had that name before is back.
     pub fn renamed(&mut self, from: &str, to: &str) {
+        let watched = self.watched.iter().find(|one| one.name == from).cloned();
+        if watched.is_some() {
+            self.alarms.degraded.remove(to, self.now);
+            self.alarms.blind.end(to, self.now);
+        }
         self.alarms.degraded.rename(from, to);
         self.alarms.blind.rename(from, to);
-        if let Some(mut watched) = self.watched.iter().find(|one| one.name == from).cloned() {
+        if let Some(mut watched) = watched {
             to.clone_into(&mut watched.name);
             self.watched.retain(|one| one.name != from && one.name != to);
             self.watched.push(watched);
@@ -436,6 +441,27 @@ mod tests {
         assert_eq!(names(&board), ["wan0"]);
         let told = board.alarms.degraded.iter().map(|one| (&*one.name, &*one.reason));
         assert_eq!(told.collect::<Vec<_>>(), [("wan0", "generic")]);
+    }
+
+    /// It comes back under the kernel's name, is attached to, and then gets its own name.
+    #[test]
+    fn an_interface_that_comes_back_under_another_name_is_seen_once_it_has_its_own() {
+        let mut board = Board::new(0, 1);
+        board.watch(watched("wan0"), 0);
+        board.alarms.blind.begin("wan0", "interface-gone", 1);
+        board.gone("wan0", "gone", 1);
+        board.watch(watched("eth0"), 2);
+        board.alarms.degraded.link("eth0", Some("no carrier"), 3);
+        board.now = 4;
+        board.renamed("eth0", "wan0");
+        assert_eq!(names(&board), ["wan0"]);
+        assert_eq!(board.alarms.blind.lasting().count(), 0);
+        let seen = board.alarms.blind.over().map(|one| (&*one.name, one.until));
+        assert_eq!(seen.collect::<Vec<_>>(), [("wan0", Some(4))]);
+        let told = board.alarms.degraded.iter().map(|one| (&*one.name, &*one.reason));
+        assert_eq!(told.collect::<Vec<_>>(), [("wan0", "no carrier")]);
+        let past = board.alarms.degraded.past().map(|one| (&*one.reason, one.until));
+        assert_eq!(past.collect::<Vec<_>>(), [("gone", Some(4))]);
     }
 
     #[test]

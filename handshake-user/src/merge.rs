@@ -7,8 +7,8 @@
 
 use handshake_common::event::Event;
 
-/// How long an event may take from its time stamp until it can be read: the program stamps, then
-/// reserves and submits, and may be interrupted in between. In nanoseconds.
+/// How long an event may take from its time stamp until it can be read: the program reserves, then
+/// stamps and submits, and may be interrupted in between. In nanoseconds.
 pub const LATENESS_NS: u64 = 5_000_000;
 
 /// What has a time by which it is sorted.

@@ -439,8 +439,11 @@ impl Tracker {
         if open.sampled.shift() > 0 || !self.doubts.was_noted(Doubt::Sampling, open.began()) {
             return;
         }
-        let before = [found.ours, found.reverse].into_iter().filter_map(|place| self.recall(place));
-        open.sampled.raise(before.map(|(_, memory)| memory.shift).max().unwrap_or(0));
+        let before = [found.ours, found.reverse].into_iter().filter_map(|place| match place {
+            Place::Open(place) => self.table.get(place).map(|open| open.sampled.shift()),
+            place => self.recall(place).map(|(_, memory)| memory.shift),
+        });
+        open.sampled.raise(before.max().unwrap_or(0));
     }
 
     fn on_synack(&mut self, seen: &Observation, hash: u64) -> Judged {

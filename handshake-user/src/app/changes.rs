@@ -39,6 +39,7 @@ impl Watching<'_> {
                     self.lose_sight(index, &name, now)?;
                 }
                 self.fought.remove(&index);
+                self.links_down.remove(&index);
                 self.view.gone(&name, now);
             }
             Change::Renamed { from, interface } => {

@@ -119,3 +119,20 @@ fn what_begins_on_a_pending_flow_stands_for_as_many_as_before() {
     tracker.finish();
     assert_eq!(tracker.stats.outcomes_estimate.iter().sum::<u64>(), 27);
 }
+
+/// The other end of an answered attempt opens one of its own: a flow is pending in both directions.
+#[test]
+fn what_the_other_end_begins_on_a_pending_flow_stands_for_as_many() {
+    let mut tracker = tracker(100);
+    tracker.note_sampled(20 * SECOND);
+    let mut syn = segment(kind::SYN, 1, 0, SECOND);
+    syn.event.sample_shift = 3;
+    tracker.observe(&syn);
+    tracker.observe(&segment(kind::SYN_ACK, 1, 900, SECOND));
+    let mut back = segment(kind::SYN, 1, 0, 2 * SECOND);
+    let Event { source, source_port, dest, dest_port, .. } = syn.event;
+    (back.event.source, back.event.source_port) = (dest, dest_port);
+    (back.event.dest, back.event.dest_port) = (source, source_port);
+    assert_eq!(tracker.observe(&back).verdict, Verdict::Begins);
+    assert_eq!((tracker.stats.started, tracker.stats.started_estimate), (2, 16));
+}

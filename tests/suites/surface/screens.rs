@@ -530,8 +530,12 @@ fn ascii_terminals_get_ascii() {
 
 #[test]
 fn no_size_is_too_small_or_too_large_to_draw() {
-    let world = busy();
-    for keys in ["", "2", "3", "4", "5", "?", "\n", "/x", "/outcom:x\n", "f", "GGG", "2G\n"] {
+    let mut world = busy();
+    // What stands still has a line of its own, below that of the alarms.
+    world.board.lose("ring-full", 1, world.now - SECOND, world.now);
+    let plain = " 2 3 4 5 ? \n /x /outcom:x\n GGG 2G\n w";
+    let frozen = "f f2 f3G f4 f5 f? f\n f\n? fwG f2/outcom:x\n f\n/outcom:x\n";
+    for keys in plain.split(' ').chain(frozen.split(' ')) {
         for width in [1, 2, 5, 11, 12, 13, 20, 39, 41, 79, 300] {
             for height in [1, 2, 3, 4, 5, 6, 7, 11, 13, 100] {
                 let mut ui = world::ui(world::MONOCHROME);

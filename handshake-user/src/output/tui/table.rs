@@ -85,7 +85,8 @@ impl Table<'_> {
         let area = Rect { height: area.height - below, ..area };
         let head: Vec<Cell> = (0..self.columns.len()).map(|column| self.head(column)).collect();
         self.line(0, &head, &widths, area, buffer, self.theme.head());
-        for (index, row) in self.rows.iter().enumerate().take(usize::from(area.height) - 1) {
+        let room = usize::from(area.height.saturating_sub(1));
+        for (index, row) in self.rows.iter().enumerate().take(room) {
             let chosen = self.chosen == Some(index);
             let base = if chosen { self.theme.chosen() } else { Style::new() };
             self.line(index as u16 + 1, row, &widths, area, buffer, base);
