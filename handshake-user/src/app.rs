@@ -106,8 +106,8 @@ struct Watching<'a> {
     view: View,
     targets: Targets,
     changes: interfaces::Watch,
-    /// Indices that were attached again once after somebody detached us.
-    fought: HashSet<u32>,
+    /// How often somebody has detached us, by index: after the first time we attach again.
+    fought: HashMap<u32, u32>,
     /// Interfaces that are watched and let no packet through, and why.
     links_down: HashMap<u32, &'static str>,
     /// When attachments were last checked, since 1970.
@@ -197,7 +197,7 @@ impl<'a> Watching<'a> {
             view,
             targets,
             changes,
-            fought: HashSet::new(),
+            fought: HashMap::new(),
             links_down: HashMap::new(),
             checked: now,
             told: now,

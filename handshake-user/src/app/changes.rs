@@ -105,9 +105,15 @@ impl Watching<'_> {
         self.loader.attachments().any(|attachment| attachment.index == index)
     }
 
+    /// Has somebody detached us again after we had attached again?
+    fn is_left_alone(&self, index: u32) -> bool {
+        self.fought.get(&index).is_some_and(|times| *times > 1)
+    }
+
     /// Attaches to an interface that has appeared, if it is one of those asked for.
     fn take_up(&mut self, interface: &Interface) -> Result<()> {
-        if self.is_watched(interface.index) || !self.targets.include(interface) {
+        let index = interface.index;
+        if self.is_watched(index) || self.is_left_alone(index) || !self.targets.include(interface) {
             return Ok(());
         }
         match self.loader.attach(interface) {
@@ -148,9 +154,9 @@ impl Watching<'_> {
             self.view.gap(&health.name, "detached", last_seen, now)?;
             self.view.degraded(&health.name, "somebody detached handshake", now);
             say(format_args!("somebody detached handshake from {}", health.name));
-            if self.fought.insert(health.index) {
-                self.take_up(interface)?;
-            } else {
+            *self.fought.entry(health.index).or_default() += 1;
+            self.take_up(interface)?;
+            if self.is_left_alone(health.index) {
                 say(format_args!("not attaching to {} again; start anew to watch it", health.name));
             }
         }

@@ -90,7 +90,8 @@ impl Doubts {
     pub(super) fn of(&self, open: &Open) -> Option<Doubt> {
         let was_open = |doubt: Doubt| self.was_noted(doubt, open.began());
         Doubt::ALL.into_iter().find(|doubt| match doubt {
-            Doubt::Loss | Doubt::Reload => was_open(*doubt),
+            Doubt::Loss => open.sampled.is_forgetful() || was_open(*doubt),
+            Doubt::Reload => was_open(*doubt),
             Doubt::Gap => was_open(*doubt) || self.has_gap(open),
             Doubt::Sampling => {
                 let sampled = open.sampled;

@@ -204,6 +204,8 @@ impl Open {
         }
         if has_room && more.further.len() + 1 < MAX_ANSWERS {
             more.further.push(answer);
+        } else {
+            self.sampled.set_forgetful();
         }
         Verdict::AnswersAnew
     }

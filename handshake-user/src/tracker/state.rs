@@ -38,13 +38,16 @@ pub(super) struct Crossing {
     pub(super) peer_syn_acked: bool,
 }
 
-/// How its flow was sampled when it began; a byte, because there is no room for two.
+/// How its flow was sampled when it began, and what else may keep us from seeing all of it; a byte,
+/// because there is no room for two.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sampled(Shift);
 
 impl Sampled {
     const LATE: u8 = 1 << 7;
     const EXHAUSTED: u8 = 1 << 6;
+    const FORGETFUL: u8 = 1 << 5;
+    const MARKS: u8 = Self::LATE | Self::EXHAUSTED | Self::FORGETFUL;
 
     /// What the first event of an attempt says.
     fn of(event: &Event) -> Self {
@@ -57,12 +60,12 @@ impl Sampled {
 
     /// It stands for 2^this attempts.
     pub(super) fn shift(self) -> Shift {
-        self.0 & !(Self::LATE | Self::EXHAUSTED)
+        self.0 & !Self::MARKS
     }
 
     /// It stands for at least so many.
     pub(super) fn raise(&mut self, shift: Shift) {
-        self.0 = self.0 & (Self::LATE | Self::EXHAUSTED) | self.shift().max(shift);
+        self.0 = self.0 & Self::MARKS | self.shift().max(shift);
     }
 
     /// Its first segments may have been sampled out.
@@ -82,9 +85,18 @@ impl Sampled {
     pub(super) fn set_exhausted(&mut self) {
         self.0 |= Self::EXHAUSTED;
     }
+
+    /// There was no room for an answer of it: what acknowledges that is not known for the third ACK.
+    pub(super) fn is_forgetful(self) -> bool {
+        self.0 & Self::FORGETFUL != 0
+    }
+
+    pub(super) fn set_forgetful(&mut self) {
+        self.0 |= Self::FORGETFUL;
+    }
 }
 
-const _: () = assert!(MAX_SHIFT < Sampled::EXHAUSTED);
+const _: () = assert!(MAX_SHIFT < Sampled::FORGETFUL);
 
 /// An attempt that has begun and not ended.
 #[derive(Debug, Clone)]

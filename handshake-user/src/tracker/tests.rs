@@ -96,6 +96,25 @@ fn made_up_answers_take_bounded_room() {
     assert_eq!((tracker.stats.of(Outcome::Completed), tracker.further), (u64::from(MOST), 0));
 }
 
+#[test]
+fn silence_after_answers_that_were_not_kept_is_no_failure() {
+    let mut tracker = tracker(100);
+    for client in 0..10 {
+        tracker.observe(&segment(kind::SYN, client, 0, 0));
+        for isn in 0..u32::from(client) * 10 {
+            tracker.observe(&segment(kind::SYN_ACK, client, 7 + isn * 1_000_000, 0));
+        }
+    }
+    // Of one of them, an answer that nobody remembers.
+    tracker.observe(&segment(kind::ACK, 9, 7 + 89 * 1_000_000, 1));
+    tracker.expire(100 * SECOND);
+    let mut told: Vec<_> =
+        tracker.drain().map(|one| (one.id, one.outcome, one.uncertain)).collect();
+    told.sort_unstable_by_key(|(id, ..)| *id);
+    assert_eq!(told[0], (1, Outcome::NoAnswer, None));
+    assert_eq!(told[9], (10, Outcome::Unfinished, Some(Doubt::Loss)));
+}
+
 /// Its SYNs are let in because it is pending, whatever its number: the sample it came by is that of
 /// its first.
 #[test]
