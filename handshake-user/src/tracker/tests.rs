@@ -101,7 +101,7 @@ fn silence_after_answers_that_were_not_kept_is_no_failure() {
     let mut tracker = tracker(100);
     for client in 0..10 {
         tracker.observe(&segment(kind::SYN, client, 0, 0));
-        for isn in 0..u32::from(client) * 10 {
+        for isn in 0..client * 10 {
             tracker.observe(&segment(kind::SYN_ACK, client, 7 + isn * 1_000_000, 0));
         }
     }
