@@ -17,7 +17,7 @@ mod view;
 
 pub use once::{cleanup, doctor, verify};
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
