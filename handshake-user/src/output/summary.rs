@@ -61,9 +61,10 @@ fn latencies(title: &str, latencies: &Latencies, f: &mut Formatter<'_>) -> fmt::
 
 fn percentiles(title: &str, part: &str, p: &Percentiles, f: &mut Formatter<'_>) -> fmt::Result {
     let show = |ns: u64| duration(Nanos::try_from(ns).unwrap_or(Nanos::MAX));
+    let unit = if p.count == 1 { "sample" } else { "samples" };
     writeln!(
         f,
-        "{title}, {part}: p50 {}, p90 {}, p99 {}, max {} ({} samples)",
+        "{title}, {part}: p50 {}, p90 {}, p99 {}, max {} ({} {unit})",
         show(p.p50_ns),
         show(p.p90_ns),
         show(p.p99_ns),
