@@ -18,7 +18,11 @@ impl Display for Text<'_> {
         latencies("latency", &s.latency, f)?;
         latencies("latency, retransmitted", &s.latency_retransmitted, f)?;
         write!(f, "retransmissions: {} SYN, {} SYN-ACK", s.syn_retrans, s.synack_retrans)?;
-        writeln!(f, "; disbelieved: {} SYN-ACK, {} RST", s.bad_synack, s.bad_rst)?;
+        write!(f, "; disbelieved: {} SYN-ACK, {} RST", s.bad_synack, s.bad_rst)?;
+        if s.late_copies > 0 {
+            write!(f, "; late copies: {}", s.late_copies)?;
+        }
+        writeln!(f)?;
         list("packets", s.packets_seen, s.packets.iter(), f)?;
         events(s, f)?;
         sampling(s, f)?;
