@@ -18,7 +18,11 @@ impl Display for Text<'_> {
         latencies("latency", &s.latency, f)?;
         latencies("latency, retransmitted", &s.latency_retransmitted, f)?;
         write!(f, "retransmissions: {} SYN, {} SYN-ACK", s.syn_retrans, s.synack_retrans)?;
-        writeln!(f, "; disbelieved: {} SYN-ACK, {} RST", s.bad_synack, s.bad_rst)?;
+        write!(f, "; disbelieved: {} SYN-ACK, {} RST", s.bad_synack, s.bad_rst)?;
+        if s.late_copies > 0 {
+            write!(f, "; late copies: {}", s.late_copies)?;
+        }
+        writeln!(f)?;
         list("packets", s.packets_seen, s.packets.iter(), f)?;
         events(s, f)?;
         sampling(s, f)?;
@@ -61,9 +65,10 @@ fn latencies(title: &str, latencies: &Latencies, f: &mut Formatter<'_>) -> fmt::
 
 fn percentiles(title: &str, part: &str, p: &Percentiles, f: &mut Formatter<'_>) -> fmt::Result {
     let show = |ns: u64| duration(Nanos::try_from(ns).unwrap_or(Nanos::MAX));
+    let unit = if p.count == 1 { "sample" } else { "samples" };
     writeln!(
         f,
-        "{title}, {part}: p50 {}, p90 {}, p99 {}, max {} ({} samples)",
+        "{title}, {part}: p50 {}, p90 {}, p99 {}, max {} ({} {unit})",
         show(p.p50_ns),
         show(p.p90_ns),
         show(p.p99_ns),

@@ -46,6 +46,7 @@ pub(super) fn attempts(rows: Vec<Arc<Row>>, now: Nanos, say: &UnboundedSender<St
         }
         let open = rows.iter().filter(|row| row.is_open).count();
         Ok(match open {
+            0 if rows.len() == 1 => "1 attempt".to_owned(),
             0 => format!("{} attempts", rows.len()),
             open => format!("{} attempts, {open} of them unfinished,", rows.len()),
         })
