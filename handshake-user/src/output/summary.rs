@@ -138,6 +138,11 @@ fn sampling(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
             _ => {}
         }
     }
+    if s.events.lost > 0 {
+        // Each may have been the first of an attempt that stands for so many.
+        let most = s.events.lost.saturating_mul(sampling.highest_one_in);
+        write!(f, "; what was lost may stand for up to {most} more")?;
+    }
     writeln!(f)
 }
 
@@ -159,4 +164,28 @@ fn self_cost(cost: &SelfCost, f: &mut Formatter<'_>) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_says_what_losses_may_have_made_of_it() {
+        let mut summary = Summary::default();
+        let said = |summary: &Summary| {
+            let text = Text(summary).to_string();
+            text.lines().find(|line| line.starts_with("sampling")).map(str::to_owned)
+        };
+        assert_eq!(said(&summary), None);
+        let sampling = &mut summary.sampling;
+        (sampling.highest_one_in, sampling.started) = (128, 73);
+        (sampling.first_after_ns, sampling.lasted_ns) = (Some(1_000_000), 2_000_000);
+        let start = "sampling: at most 1 in 128 flows, for 2.00ms since 1.00ms after the start; \
+                     estimated without it: 73 started";
+        assert_eq!(said(&summary).as_deref(), Some(start));
+        summary.events.lost = 8;
+        let lost = format!("{start}; what was lost may stand for up to 1024 more");
+        assert_eq!(said(&summary), Some(lost));
+    }
 }
