@@ -103,7 +103,7 @@ fn killed(series: &Series, transcript: &Transcript) -> Result<()> {
     let has = |what: &str| lines.iter().any(|line| line == what);
     let removed = lines.iter().filter(|line| line.starts_with("removed filter")).count();
     let left = if series.tcx { 0 } else { 2 };
-    ensure!(has("programs watching: 2"), "it did not attach two programs");
+    ensure!(has("programs watching: 6"), "it did not load the six programs");
     ensure!(has(&format!("programs killed: {left}")), "SIGKILL did not leave {left} programs");
     ensure!(removed == left, "cleanup removed {removed} filters of {left}");
     ensure!(has("programs cleaned: 0"), "cleanup left something");
@@ -152,7 +152,7 @@ watching va: received by native XDP, sent by clsact; as asked
 events: 5 offered = 5 delivered + 0 lost
 === end exit 0
 === killed
-programs watching: 2
+programs watching: 6
 programs killed: 2
 removed filter "hs_tc_in pid 188" (program 34) from ingress of "va"
 removed filter "hs_tc_out pid 188" (program 33) from egress of "va"
