@@ -1,6 +1,7 @@
 //! More than anyone can follow: sampled flows are whole, books and estimates hold, and nothing of it is
 //! reported as a failure of the network.
 use std::fs;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,27 +50,38 @@ fn assert_estimates(report: &Report, truth: u64) {
     assert!(off as f64 <= bound, "{off} off, bound {bound}: {summary}");
 }
 
-#[test]
-fn a_ring_that_fills_has_whole_flows_sampled_until_the_flood_is_over() -> Result<()> {
-    const SYNS: u32 = 100_000;
-    const CONNECTIONS: usize = 200;
+/// What came of a flood that fills rings of 64 KiB: the clients that connected beside it, those that
+/// did once all flows were followed again, and the report.
+fn sampled(
+    flood: impl FnOnce(&Lab) -> Result<Vec<SocketAddr>>,
+) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>, Report)> {
     let lab = Lab::direct()?;
     let _services = Services::start(&lab)?;
     let arguments = ["-i", "srv0", "--ring-bytes", "65536", "--timeout", "2s"];
     let watcher = Watcher::start(&lab.server, &arguments)?;
-    let clients = thread::scope(|scope| {
-        let flood = scope.spawn(|| flood::from_anywhere(&lab, SYNS, u32::MAX));
-        let clients = traffic::complete(&lab, Family::V6, CONNECTIONS);
-        assert!(flood.join().is_ok_and(|sent| sent.is_ok()));
-        clients
-    })?;
+    let beside = flood(&lab)?;
     watcher.await_stderr("all new flows are followed again", Duration::from_secs(60))?;
     let after = traffic::complete(&lab, Family::V6, 20)?;
     thread::sleep(Duration::from_millis(300));
     let report = watcher.stop()?;
+    assert_valid(&report);
+    Ok((beside, after, report))
+}
+
+#[test]
+fn a_ring_that_fills_has_whole_flows_sampled_until_the_flood_is_over() -> Result<()> {
+    const SYNS: u32 = 100_000;
+    const CONNECTIONS: usize = 200;
+    let (clients, after, report) = sampled(|lab| {
+        thread::scope(|scope| {
+            let flood = scope.spawn(|| flood::from_anywhere(lab, SYNS, u32::MAX));
+            let clients = traffic::complete(lab, Family::V6, CONNECTIONS);
+            assert!(flood.join().is_ok_and(|sent| sent.is_ok()));
+            clients
+        })
+    })?;
 
     let summary = assert_balanced(&report);
-    assert_valid(&report);
     let syns = number(&summary["packets"]["syn"]);
     let connected = clients.len() + after.len();
     let made = u64::from(SYNS) + connected as u64;
@@ -99,19 +111,12 @@ fn a_ring_that_fills_has_whole_flows_sampled_until_the_flood_is_over() -> Result
 fn who_repeats_one_syn_has_nobody_else_left_out_for_long() -> Result<()> {
     const SENDERS: usize = 16;
     const SYNS: u32 = 200_000;
-    let lab = Lab::direct()?;
-    let _services = Services::start(&lab)?;
-    let arguments = ["-i", "srv0", "--ring-bytes", "65536", "--timeout", "2s"];
-    let watcher = Watcher::start(&lab.server, &arguments)?;
-    assert_eq!(flood::from_a_few(&lab, SENDERS, SYNS)?, SYNS);
-    let clients = traffic::complete(&lab, Family::V6, 20)?;
-    watcher.await_stderr("all new flows are followed again", Duration::from_secs(60))?;
-    let after = traffic::complete(&lab, Family::V6, 20)?;
-    thread::sleep(Duration::from_millis(300));
-    let report = watcher.stop()?;
+    let (clients, after, report) = sampled(|lab| {
+        assert_eq!(flood::from_a_few(lab, SENDERS, SYNS)?, SYNS);
+        traffic::complete(lab, Family::V6, 20)
+    })?;
 
     let summary = assert_balanced(&report);
-    assert_valid(&report);
     let made = u64::from(SYNS) + (clients.len() + after.len()) as u64;
     assert!(number(&summary["packets"]["syn"]) >= made, "{summary}");
     assert!(number(&summary["events"]["sampled_out"]) > u64::from(SYNS) / 2, "{summary}");
