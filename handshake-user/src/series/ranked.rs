@@ -194,11 +194,6 @@ impl<K: Clone + Eq + Hash + Ord, C: Default> Ranked<K, C> {
         &self.other
     }
 
-    /// As [`Self::other`], to change it.
-    pub fn other_mut(&mut self) -> &mut C {
-        &mut self.other
-    }
-
     /// A key has another name; what both did is counted under it.
     pub fn rename(&mut self, from: &K, to: K, merge: impl FnOnce(&mut C, C)) {
         let Some(mut entry) = self.known.remove(from) else { return };

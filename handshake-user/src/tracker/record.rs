@@ -55,39 +55,24 @@ impl Open {
         let syn = self.has_syn.then_some(self.first);
         Attempt {
             id: self.id,
-            key: self.key.unpack(),
             source: self.source,
-            outcome: end.outcome,
             ended_by: end.by,
             t_first: self.first,
             t_syn: syn,
             t_syn_last: syn,
-            t_synack: None,
-            t_synack_last: None,
             t_ack: ack.map(|(time, _)| time),
             t_end: end.time,
-            rtt_server: None,
-            rtt_client: None,
-            syn_retrans: 0,
-            synack_retrans: 0,
-            synack_isns: 0,
-            bad_synack: 0,
-            bad_rst: 0,
             client_isn: self.client_isn,
-            server_isn: None,
             syn: self.has_syn.then_some(self.syn),
-            synack: None,
             ack_len: ack.and_then(|(_, len)| len),
             ack_exact: end.completed.and_then(|completed| completed.exact),
             rst_from: end.rst_from,
             icmp: end.icmp,
-            simultaneous: false,
             isn_repeat: self.isn_repeat,
             uncertain,
             sample_shift: self.sampled.shift(),
             vlan: self.vlan,
             vlan_count: self.vlan_count,
-            layers: None,
             frames: Frames {
                 first: self.first_frame,
                 syn: if syn.is_some() { self.first_frame } else { 0 },
@@ -96,6 +81,7 @@ impl Open {
                 end: end.frame,
                 peer_syn: 0,
             },
+            ..Attempt::blank(self.key.unpack(), end.outcome)
         }
     }
 }
