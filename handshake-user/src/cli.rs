@@ -21,19 +21,19 @@ use crate::series;
 #[command(
     name = "handshake",
     version,
-    about = "Follows every TCP connection attempt to exactly one outcome: completed, refused, no answer, half-open, …",
-    long_about = "Follows every TCP connection attempt to exactly one outcome (completed, refused, no answer, half-open, …) \
-with its latency split between client and server.\n\n\
+    about = "Tracks every TCP connection attempt and reports one outcome for each: completed, refused, no answer, half-open, …",
+    long_about = "Tracks every TCP connection attempt and reports one outcome for each (completed, refused, no answer, \
+half-open, …), with its latency split between client and server.\n\n\
 Watches live interfaces with eBPF programs that never drop, change or delay a packet, or replays capture files through \
 the same engine. Without a command it watches the interfaces of the default route.",
     after_help = "Examples:\n  \
 handshake                                  watch the interfaces of the default route\n  \
 handshake watch -i eth0 --port 443         attempts to or from port 443 on eth0\n  \
-handshake watch -i 'veth*' --format json   one JSON object a line\n  \
+handshake watch -i 'veth*' --format json   one JSON object per line\n  \
 handshake replay capture.pcapng            the same for a capture file\n\n\
-Data goes to stdout, words go to stderr. Exit codes: 0 fine, 1 runtime failure, 2 usage or configuration, \
-3 nothing attached, 77 privilege missing. Each option has a variable of the environment, \
-HANDSHAKE_PORT for --port.",
+Results go to stdout, messages to stderr. Exit codes: 0 success, 1 runtime failure, 2 usage or configuration error, \
+3 nothing could be attached, 77 privilege missing. Each option can be set by an environment variable, \
+for example HANDSHAKE_PORT for --port.",
     subcommand_negates_reqs = true,
     args_conflicts_with_subcommands = true
 )]
@@ -52,32 +52,32 @@ pub enum Command {
     /// Watch live interfaces.
     ///
     /// Prints each attempt when it has ended. On Ctrl-C, SIGTERM, `--duration` or `--count` it
-    /// detaches, reports what is still open as unfinished, and prints the summary to stderr. Needs
-    /// root, or the capabilities that the refusal names.
+    /// detaches, reports attempts that are still open as unfinished, and prints a summary to stderr.
+    /// Needs root, or the capabilities that the error message names.
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(Box<WatchArgs>),
     /// Replay capture files (pcap, pcapng) through the same engine; needs no privilege.
     ///
-    /// Prints attempts in order of their first packet. Time is the capture's own, so the result is
-    /// the same on every run. Of a damaged file, what was readable is reported, then what is wrong
-    /// and at which byte; the exit code is 1.
+    /// Prints attempts in the order of their first packets. All times come from the capture, so the
+    /// result is the same on every run. For a damaged file it reports what was readable, then what
+    /// is wrong and at which byte, and exits with 1.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
-    /// Try what `watch` needs, and say what is in its way and which command helps.
+    /// Check whether `watch` can work here, and print the commands that remove obstacles.
     ///
-    /// Makes the maps, loads the programs and runs them on a SYN, and attaches them to devices in a
-    /// network namespace of its own; interfaces of the host are only looked at. One line a check: ok,
-    /// degraded (works, but less than it could), unknown (could not be tried) or blocked. Needs no
-    /// privilege, but finds out more with it. The exit code is 0 unless something is blocked: then 77
-    /// if a privilege is missing, else 3.
+    /// Creates the maps, loads the programs, runs them on a SYN, and attaches them to devices in a
+    /// temporary network namespace; the host's interfaces are only read. Prints one line per check: ok,
+    /// degraded (works with restrictions), unknown (could not be checked) or blocked. Needs no
+    /// privilege, but can check more with it. Exits with 0 unless something is blocked: then with 77
+    /// if a privilege is missing, else with 3.
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
-    /// Remove classic TC filters that a killed handshake left behind on kernels without TCX.
+    /// Remove TC filters that a killed handshake left behind (only on kernels without TCX).
     Cleanup,
-    /// Print a template of the file for `watch --config`, or check a file.
+    /// Print a template for `watch --config`, or check such a file.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config {
-        /// Check this file instead: says what is wrong, and in which line; exits with 0 or 2.
+        /// Check this file instead: reports errors with their lines; exits with 0 or 2.
         #[arg(long, value_name = "FILE")]
         check: Option<PathBuf>,
     },
@@ -89,11 +89,11 @@ pub enum Command {
     },
     /// Print the manual page: `handshake man | man -l -`.
     Man {
-        /// Write all pages, one a command, here instead.
+        /// Write one page per command here instead.
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         directory: Option<PathBuf>,
     },
-    /// Print the JSON Schema of the records that `--format json` prints.
+    /// Print the JSON Schema of the output of `--format json`.
     Schema,
     /// Load every program on this kernel without attaching it.
     #[command(hide = true)]
@@ -105,18 +105,18 @@ const WATCH_EXAMPLES: &str = "Examples:
   handshake watch -i eth0 -i 'veth*' --port 443   two kinds of interface, one port
   handshake watch --net 10.0.0.0/8 --format json  see `handshake schema`
   handshake watch --duration 1m --format none     only a summary of one minute
-  handshake watch --record fails.pcapng           and keep the packets of what fails";
+  handshake watch --record fails.pcapng           and keep the packets of failures";
 
 const REPLAY_EXAMPLES: &str = "Examples:
-  handshake replay capture.pcapng                 one line an attempt
+  handshake replay capture.pcapng                 one line per attempt
   handshake replay --format summary *.pcap        a summary of each file
-  tcpdump -Uw - | handshake replay -              what another program captures
+  tcpdump -Uw - | handshake replay -              captured by another program
   handshake replay --format json a.pcap | jq 'select(.outcome == \"refused\")'";
 
 const DOCTOR_EXAMPLES: &str = "Examples:
   sudo handshake doctor                  the default route's interfaces
   sudo handshake doctor -i 'veth*'       those that match
-  handshake doctor                       what a user without privilege lacks
+  handshake doctor                       what is missing without privilege
   sudo handshake doctor --json | jq '.checks[] | select(.verdict != \"ok\")'";
 
 const CONFIG_EXAMPLES: &str = "Examples:
@@ -147,7 +147,7 @@ pub enum XdpModeArg {
     Auto,
     /// Native, in the driver; asks for XDP where `--hook auto` would choose TC.
     Native,
-    /// Generic: late and slow, for drivers without native XDP; never chosen by itself.
+    /// Generic: late and slow, for drivers without native XDP; never chosen automatically.
     Generic,
 }
 
@@ -156,150 +156,198 @@ pub enum XdpModeArg {
 pub enum WatchFormat {
     /// `tui` on a terminal, else `lines`.
     Auto,
-    /// The terminal UI: what fails, live; `?` shows its keys.
+    /// The terminal UI: failures live; `?` shows its keys.
     Tui,
-    /// One readable line an attempt.
+    /// One readable line per attempt.
     Lines,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// Nothing; the summary still goes to stderr.
     None,
 }
 
+/// Options of `watch` that the help without a command shows.
+pub(crate) const COMMON: [&str; 10] = [
+    "config",
+    "interface",
+    "port",
+    "net",
+    "filter",
+    "duration",
+    "count",
+    "format",
+    "record",
+    "metrics-listen",
+];
+
+/// What that help says of the others.
+pub(crate) const OTHERS: &str = "These are the most used options of `watch`. All of them: \
+`handshake watch -h` (one line each), `handshake watch --help` (in full).";
+
+/// Headings of the help of `watch`, in this order.
+const WHAT: &str = "What to watch";
+const HOW_LONG: &str = "How long";
+const OUTPUT: &str = "Output";
+const RECORDING: &str = "Recording";
+const METRICS: &str = "Metrics";
+const LIMITS: &str = "Hooks and limits";
+
 /// Options of `watch`.
 #[derive(Debug, Args)]
 pub struct WatchArgs {
-    /// Read options from this file, where neither flags nor the environment give them.
+    /// Read options from this file; flags and the environment override it.
     ///
     /// `handshake config` prints a template. On SIGHUP the file is read again: ports, networks,
-    /// filters and the format change without losing an attempt, the rest needs a restart.
+    /// filters and the format change without losing an attempt, everything else needs a restart.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Interface to watch: a name or a glob such as 'eth*'; several with commas, or repeated.
+    /// Interface to watch: a name or a glob such as 'eth*'.
     ///
-    /// Without it, the interfaces of the default route.
-    #[arg(short, long = "interface", value_name = "IFACE", value_delimiter = ',')]
+    /// Comma-separated or repeated. Without it, the interfaces of the default route.
+    #[arg(short, long = "interface", value_name = "IFACE", value_delimiter = ',',
+          help_heading = WHAT)]
     pub interfaces: Vec<String>,
 
-    /// Where received packets are seen (sent ones are always seen at TC egress).
-    #[arg(long, value_enum, default_value = "auto")]
-    pub hook: HookArg,
-
-    /// How XDP is attached.
-    #[arg(long, value_enum, default_value = "auto")]
-    pub xdp_mode: XdpModeArg,
-
-    /// What to print on stdout.
-    #[arg(long, value_enum, default_value = "auto")]
-    pub format: WatchFormat,
-
-    /// Wait at least this long for the next segment of a handshake: 10s, 500ms, 2m.
+    /// Only attempts from or to this port; comma-separated or repeated.
     ///
-    /// Longer where retransmissions show that the sender waits longer. Then the attempt is
-    /// "no-answer", or "half-open" if the server had answered.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
-    pub timeout: Duration,
-
-    /// Stop after this long: 30s, 5m, 1h.
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
-    pub duration: Option<Duration>,
-
-    /// Stop after so many attempts have ended and been printed.
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    pub count: Option<u64>,
-
-    /// Only attempts from or to this port; several with commas, or repeated: any of them counts.
-    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = values::port)]
+    /// Matches either end; with several ports, any of them.
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = values::port,
+          help_heading = WHAT)]
     pub ports: Vec<u16>,
 
-    /// Only attempts from or to this network (10.0.0.0/8, fd00::/8) or address; several with
-    /// commas, or repeated.
+    /// Only attempts from or to this network or address.
     ///
-    /// Together with `--port`, both must hold.
-    #[arg(long = "net", value_name = "CIDR", value_delimiter = ',', value_parser = values::network)]
+    /// For example 10.0.0.0/8 or fd00::/8. Comma-separated or repeated; any of them counts. Together
+    /// with `--port`, both must match.
+    #[arg(long = "net", value_name = "CIDR", value_delimiter = ',', value_parser = values::network,
+          help_heading = WHAT)]
     pub nets: Vec<IpNet>,
 
-    /// Only attempts for which this holds: 'port:443 outcome:refused'; may be repeated, all must
-    /// hold.
+    /// Only attempts that match: 'port:443 outcome:refused'.
     ///
-    /// Terms are separated by blanks and must all hold; a value may be several with commas between;
-    /// `-` or `!` before a term is its contrary. Keys are port: host: (or net:) client: server:
-    /// outcome: role: iface: vlan: retrans: latency: latency-server: latency-client: and /text/ is a
-    /// regular expression on the printed line. port: and host: decide what is followed and counted,
-    /// the others only which of the ended attempts are printed.
+    /// May be repeated; all must match. Terms are separated by blanks and must all match; a value may
+    /// be several, separated by commas; `-` or `!` before a term negates it. Keys are port: host: (or
+    /// net:) client: server: outcome: role: iface: vlan: retrans: latency: latency-server:
+    /// latency-client: and /text/ is a regular expression on the printed line. port: and host: decide
+    /// what is tracked and counted, the others only which of the ended attempts are printed.
     #[arg(long = "filter", value_name = "EXPR", value_parser = Query::parse,
-          allow_hyphen_values = true)]
+          allow_hyphen_values = true, help_heading = WHAT)]
     pub filters: Vec<Query>,
 
-    /// Serve metrics for Prometheus at this address: 127.0.0.1:9435, [::1]:9435, or :9435.
+    /// Stop after this time: 30s, 5m, 1h.
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = HOW_LONG)]
+    pub duration: Option<Duration>,
+
+    /// Stop after printing N attempts.
+    #[arg(long, value_name = "N", value_parser = values::count, help_heading = HOW_LONG)]
+    pub count: Option<u64>,
+
+    /// Wait for the next segment of a handshake: 10s, 500ms, 2m.
     ///
-    /// Without an address, on loopback. Anybody who can connect can read them.
-    #[arg(long, value_name = "ADDR", value_parser = values::listen_address)]
-    pub metrics_listen: Option<SocketAddr>,
+    /// It waits longer where retransmissions show that the sender waits longer. Then the attempt is
+    /// "no-answer", or "half-open" if the server had answered.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration,
+          help_heading = HOW_LONG)]
+    pub timeout: Duration,
 
-    /// Most series that the metrics may have; what finds no place is counted as `other`.
-    #[arg(long, value_name = "N", default_value_t = series::DEFAULT_SERIES,
-          value_parser = values::max_series)]
-    pub metrics_series: usize,
+    /// What to print on stdout: tui, lines, json or none.
+    #[arg(long, value_enum, default_value = "auto", help_heading = OUTPUT)]
+    pub format: WatchFormat,
 
-    /// Most services that may have series of their own, the busiest first.
-    #[arg(long, value_name = "N", default_value_t = series::DEFAULT_SERVICES,
-          value_parser = values::max_services)]
-    pub metrics_services: usize,
-
-    /// Keep the handshake packets of failed attempts as evidence, in a pcapng file.
+    /// Keep the handshake packets of failed attempts in a pcapng file.
     ///
-    /// For Wireshark, and for `handshake replay`, which tells the same outcomes. Each packet has a
-    /// comment that says what it meant, the last one of an attempt the outcome. A file that exists
-    /// is not overwritten; {time} in its name is the time of the start.
-    #[arg(long, value_name = "FILE")]
+    /// For Wireshark, and for `handshake replay`, which reproduces the same outcomes. Each packet has
+    /// a comment that says what it meant; the last packet of an attempt has the outcome. An existing
+    /// file is not overwritten; {time} in the name becomes the time of the start.
+    #[arg(long, value_name = "FILE", help_heading = RECORDING)]
     pub record: Option<PathBuf>,
 
-    /// Which attempts to record: outcomes, "failed", "uncertain" or "all"; several with commas.
+    /// Outcomes to record, or failed, uncertain, all.
+    ///
+    /// Comma-separated or repeated.
     #[arg(long = "record-outcome", value_name = "OUTCOME", default_value = "failed",
-          value_delimiter = ',', value_parser = values::wanted())]
+          value_delimiter = ',', value_parser = values::wanted(), help_heading = RECORDING)]
     pub record_outcomes: Vec<Wanted>,
 
-    /// Bytes (or 16MiB, 1GiB) after which recording goes on in a new file: FILE_00002, FILE_00003, …
-    #[arg(long, value_name = "BYTES", default_value = values::shown(64 << 20), value_parser = values::bytes)]
+    /// Start a new file after this size: 16MiB, 1GiB.
+    ///
+    /// The files are FILE, FILE_00002, FILE_00003, …
+    #[arg(long, value_name = "BYTES", default_value = values::shown(64 << 20),
+          value_parser = values::bytes, help_heading = RECORDING)]
     pub record_size: u64,
 
-    /// Recorded files that are kept; the oldest one of this run is removed.
-    #[arg(long, value_name = "N", default_value_t = 4,
-          value_parser = values::record_files)]
+    /// Number of recorded files to keep.
+    ///
+    /// When there are more, the oldest file of this run is removed.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = values::record_files,
+          help_heading = RECORDING)]
     pub record_files: usize,
 
-    /// Most attempts open at once, and most ended ones remembered; bare SYNs are evicted first.
+    /// Serve metrics for Prometheus: 127.0.0.1:9435, or :9435.
+    ///
+    /// :9435 means the loopback address. Other addresses, also [::1]:9435, can be given. The metrics
+    /// have no password: they can be read by whatever can connect to this address.
+    #[arg(long, value_name = "ADDR", value_parser = values::listen_address, help_heading = METRICS)]
+    pub metrics_listen: Option<SocketAddr>,
+
+    /// Maximum number of series; the rest is added to `other`.
+    #[arg(long, value_name = "N", default_value_t = series::DEFAULT_SERIES,
+          value_parser = values::max_series, help_heading = METRICS)]
+    pub metrics_series: usize,
+
+    /// Maximum number of services with their own series.
+    ///
+    /// The busiest ones.
+    #[arg(long, value_name = "N", default_value_t = series::DEFAULT_SERVICES,
+          value_parser = values::max_services, help_heading = METRICS)]
+    pub metrics_services: usize,
+
+    /// Where received packets are seen: auto, xdp or tc.
+    ///
+    /// Sent packets are always seen at TC egress.
+    #[arg(long, value_enum, default_value = "auto", help_heading = LIMITS)]
+    pub hook: HookArg,
+
+    /// How XDP is attached: auto, native or generic.
+    #[arg(long, value_enum, default_value = "auto", help_heading = LIMITS)]
+    pub xdp_mode: XdpModeArg,
+
+    /// Maximum number of attempts in memory.
+    ///
+    /// That many open attempts, and as many ended ones, which tell late copies from new attempts. If there are more, attempts with nothing but a SYN are given up first.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ATTEMPTS,
-          value_parser = values::max_attempts)]
+          value_parser = values::max_attempts, help_heading = LIMITS)]
     pub max_attempts: usize,
 
-    /// Bytes (or 64KiB, 4MiB) of each CPU's event ring, rounded up to a power of two of pages.
+    /// Number of pending attempts in the kernel's table.
     ///
-    /// Twice as many with `--record`, where events are larger.
+    /// Rounded up to a power of two.
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = values::table_entries,
+          help_heading = LIMITS)]
+    pub table_entries: u32,
+
+    /// Size of each CPU's event ring: 64KiB, 4MiB.
+    ///
+    /// Rounded up to a power of two of pages; doubled with `--record`, where events are larger.
     #[arg(long, value_name = "BYTES", default_value = values::shown(DEFAULT_RING_BYTES.into()),
-          value_parser = values::ring_bytes)]
+          value_parser = values::ring_bytes, help_heading = LIMITS)]
     pub ring_bytes: u32,
 
-    /// Measure how often handshake's programs run and how long, for the summary.
+    /// Measure the run time of handshake's own eBPF programs.
     ///
-    /// The kernel then reads its clock twice a packet, for every eBPF program of the machine. What
-    /// else handshake costs is always in the summary. Needs CAP_SYS_ADMIN.
-    #[arg(long)]
+    /// For the summary. The kernel then reads its clock twice per packet, for every eBPF program of
+    /// the machine. The other costs are always in the summary. Needs CAP_SYS_ADMIN.
+    #[arg(long, help_heading = LIMITS)]
     pub self_cost: bool,
-
-    /// Attempts that the kernel remembers as pending, rounded up to a power of two.
-    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = values::table_entries)]
-    pub table_entries: u32,
 }
 
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Interface to look at: a name or a glob such as 'eth*'; several with commas, or repeated.
+    /// Interface to check: a name or a glob such as 'eth*'.
     ///
-    /// Without it, the interfaces of the default route.
+    /// Comma-separated or repeated. Without it, the interfaces of the default route.
     #[arg(short, long = "interface", value_name = "IFACE", value_delimiter = ',')]
     pub interfaces: Vec<String>,
 
@@ -315,9 +363,9 @@ pub const DEFAULT_MAX_ATTEMPTS: usize = 131_072;
 /// What `replay` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReplayFormat {
-    /// One readable line an attempt, then the summary on stderr.
+    /// One readable line per attempt, then the summary on stderr.
     Lines,
-    /// One JSON object an attempt, and no summary.
+    /// One JSON object per attempt, and no summary.
     Json,
     /// The summary only, one for each file.
     Summary,
@@ -334,23 +382,22 @@ pub struct ReplayArgs {
     #[arg(long, value_enum, default_value = "lines")]
     pub format: ReplayFormat,
 
-    /// Wait at least this long for the next segment, on the capture's clock: 10s, 500ms, 2m.
+    /// Wait for the next segment, in the capture's time: 10s, 500ms, 2m.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     pub timeout: Duration,
 
-    /// Remember an ended attempt for this long, to tell late copies from new attempts.
+    /// Remember ended attempts, to recognize late copies: 60s.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
     pub linger: Duration,
 
-    /// Only attempts for which this holds: 'port:443 outcome:refused'; may be repeated, all must
-    /// hold.
+    /// Only attempts that match: 'port:443 outcome:refused'.
     ///
-    /// Terms are separated by blanks and must all hold; a value may be several with commas between;
-    /// `-` or `!` before a term is its contrary. Keys are port: host: (or net:) client: server:
-    /// outcome: role: iface: vlan: retrans: latency: latency-server: latency-client: and /text/ is a
-    /// regular expression on the printed line. port: and host: decide what is followed and counted,
-    /// the others only which of the ended attempts are printed. Of a capture no interface and no role is
-    /// known: iface: and role: hold for none.
+    /// May be repeated; all must match. Terms are separated by blanks and must all match; a value may
+    /// be several, separated by commas; `-` or `!` before a term negates it. Keys are port: host: (or
+    /// net:) client: server: outcome: role: iface: vlan: retrans: latency: latency-server:
+    /// latency-client: and /text/ is a regular expression on the printed line. port: and host: decide
+    /// what is tracked and counted, the others only which of the ended attempts are printed. A capture
+    /// has no interface and no role: iface: and role: match nothing.
     #[arg(long = "filter", value_name = "EXPR", value_parser = Query::parse,
           allow_hyphen_values = true)]
     pub filters: Vec<Query>,

@@ -20,7 +20,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 
-use crate::cli::{Cli, Command as Verb, WatchArgs};
+use crate::cli::{COMMON, Cli, Command as Verb, OTHERS, WatchArgs};
 pub use environment::KNOBS;
 use file::{Contents, Entry, Problem, Wrong};
 pub use ignored::Ignored;
@@ -298,17 +298,32 @@ fn watch() -> Command {
 /// there is a command, whose own options have them.
 fn parser(arguments: &[OsString]) -> Command {
     let without = |arg: Arg| if is_option(&arg) { arg.env(None::<&str>) } else { arg };
-    let short = |arg: Arg| arg.hide_env(true);
-    // The short help has no room for variables.
+    let brief = |command: Command| command.mut_args(one_line);
+    // Without a command there is only a short help: `watch --help` has everything.
+    let all = command().long_about(None).mut_args(common);
+    let after = all.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let all = all.after_help(format!("{OTHERS}\n\n{after}"));
     let is_short = arguments.iter().any(|word| word == "-h");
     match verb(arguments).map(|verb| verb.to_string_lossy()) {
-        None if is_short => command().mut_args(short),
-        None => command(),
+        None => all,
         Some(verb) if is_short && Cli::command().find_subcommand(&*verb).is_some() => {
-            command().mut_args(without).mut_subcommand(verb, |verb| verb.mut_args(short))
+            all.mut_args(without).mut_subcommand(verb, brief)
         }
-        Some(_) => command().mut_args(without),
+        Some(_) => all.mut_args(without),
     }
+}
+
+/// An option whose help fits into a line: variables, lists of values and details are left out.
+fn one_line(arg: Arg) -> Arg {
+    let hides = takes_value(&arg);
+    let arg = arg.hide_env(true).long_help(None);
+    if hides { arg.hide_possible_values(true) } else { arg }
+}
+
+/// The same for an option without a command, which is shown only if it is much used.
+fn common(arg: Arg) -> Arg {
+    let is_common = arg.get_long().is_none_or(|long| COMMON.contains(&long));
+    one_line(arg).hide(!is_common)
 }
 
 /// The command is the first argument, or there is none: clap refuses options before it.

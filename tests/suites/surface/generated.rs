@@ -62,7 +62,9 @@ fn bash_can_read_its_completions() {
 fn offered(words: &[&str]) -> Vec<String> {
     let folder = scratch("offered/a-file", b"").parent().expect("a folder").to_owned();
     std::fs::create_dir_all(folder.join("a-folder")).expect("a writable folder");
-    let script = scratch("handshake.bash", generated(&["completions", "bash"]).as_bytes());
+    // One for each thread: tests run side by side.
+    let name = format!("handshake-{:?}.bash", std::thread::current().id());
+    let script = scratch(&name, generated(&["completions", "bash"]).as_bytes());
     // As readline calls it: the line, the word, the one before.
     let ask = r#"compopt() { :; }; source "$1"; shift
         COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 ))
@@ -146,7 +148,8 @@ fn the_manual_page_has_every_flag_command_and_exit_code() {
     };
     for (command, flag) in flags {
         let title = match command.as_str() {
-            "handshake" => "OPTIONS".to_owned(),
+            _ if ["help", "version"].contains(&flag.as_str()) => "OPTIONS".to_owned(),
+            "handshake" => "HANDSHAKE WATCH\n".to_owned(),
             command => format!("HANDSHAKE {}\n", command.to_uppercase()),
         };
         let dashed = format!("\\-\\-{}", flag.replace('-', "\\-"));
@@ -155,9 +158,12 @@ fn the_manual_page_has_every_flag_command_and_exit_code() {
     for command in commands.iter().filter(|&command| command != "help") {
         section(&format!("HANDSHAKE {}\n", command.to_uppercase()));
     }
-    for words in ["77 privilege missing", "handshake replay capture.pcapng"] {
+    let values = "[\\fB\\-\\-port\\fR \\fIPORT\\fR]";
+    for words in ["77 privilege missing", "handshake replay capture.pcapng", values] {
         assert!(page.contains(words), "{words}");
     }
+    // Each option is described once in the section of its command.
+    assert_eq!(page.matches("\n\\fB\\-\\-record\\fR").count(), 1, "{page}");
 }
 
 #[test]

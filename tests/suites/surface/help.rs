@@ -44,6 +44,7 @@ fn help_is_golden() {
         ("help/handshake.txt", &["--help"][..]),
         ("help/handshake-short.txt", &["-h"]),
         ("help/watch.txt", &["watch", "--help"]),
+        ("help/watch-short.txt", &["watch", "-h"]),
         ("help/replay.txt", &["replay", "--help"]),
         ("help/doctor.txt", &["doctor", "--help"]),
         ("help/completions.txt", &["completions", "--help"]),
@@ -85,12 +86,37 @@ fn help_is_the_same_by_flag_and_by_command() {
     assert_eq!(help(&["help", "watch"]), help(&["watch", "--help"]));
 }
 
+/// Lines of a help that begin with an option.
+fn options(text: &str) -> Vec<String> {
+    let lines = text.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    lines.map(|line| line.split("  ").next().unwrap_or_default().to_owned()).collect()
+}
+
 #[test]
-fn no_command_takes_the_options_of_watch() {
-    let options = |text: &str| {
-        let start = text.find("Options:").expect("options");
-        let end = text.find("  -h, --help").expect("help is the last");
-        text[start..end].to_owned()
-    };
-    assert_eq!(options(&help(&["--help"])), options(&help(&["watch", "--help"])));
+fn help_without_a_command_is_short_and_shows_options_of_watch_only() {
+    let (short, watch) = (help(&["--help"]), help(&["watch", "-h"]));
+    assert_eq!(short, help(&["-h"]));
+    assert!(short.lines().count() <= 60, "{}", short.lines().count());
+    let known = options(&watch);
+    let own = options(&short);
+    assert!(own.len() > 8, "{own:?}");
+    for option in own.iter().filter(|option| !option.contains("--version")) {
+        assert!(known.contains(option), "{option}");
+    }
+}
+
+#[test]
+fn short_help_of_watch_has_one_line_an_option() {
+    let text = help(&["watch", "-h"]);
+    assert!(text.lines().count() <= 66, "{}", text.lines().count());
+    let wrapped: Vec<_> = text.lines().filter(|line| line.starts_with("         ")).collect();
+    assert!(wrapped.is_empty(), "{wrapped:?}");
+}
+
+#[test]
+fn every_option_of_watch_but_general_ones_has_a_heading() {
+    let text = help(&["watch", "-h"]);
+    let general = text.split("Options:\n").nth(1).and_then(|rest| rest.split("\n\n").next());
+    let general = options(general.expect("options without a heading"));
+    assert_eq!(general, ["--config <FILE>", "-h, --help"], "the others stand under a heading");
 }
