@@ -24,6 +24,7 @@ use crate::evidence::Segments;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::snapshot::{AttemptView, Latencies, Place, Role};
+use rows::Maker;
 use standing::{Opens, Trails};
 
 pub use blind::{Blind, Spell};
@@ -34,7 +35,7 @@ pub use latency::{Bucket, Spread};
 pub use rows::{Row, Rows};
 pub use standing::{Failing, Standing, Who};
 
-/// Recent failed attempts kept, unless the caller wants another number.
+/// Recent failed attempts kept, and as many ended ones, unless the caller wants another number.
 pub const DEFAULT_ROWS: usize = 10_000;
 /// Messages kept.
 const MOST_WORDS: usize = 200;
@@ -176,6 +177,8 @@ impl Alarms {
 pub struct Board {
     /// Recent failed attempts.
     pub rows: Rows,
+    /// Recent ended attempts, whatever became of them; numbered like the failed ones among them.
+    pub ended: Rows,
     /// Open attempts that have waited for too long or had to be repeated: the oldest, in order.
     pub waiting: Vec<Arc<Row>>,
     /// How many there are, listed or not.
@@ -215,14 +218,16 @@ pub struct Board {
     /// The last glance's time.
     pub now: Nanos,
     trails: Trails,
+    maker: Maker,
 }
 
 impl Board {
-    /// Empty; keeps so many failed attempts.
+    /// Empty; keeps so many failed attempts, and as many ended ones.
     #[must_use]
     pub fn new(begun: Nanos, most_rows: usize) -> Self {
         Self {
             rows: Rows::new(most_rows),
+            ended: Rows::new(most_rows),
             waiting: Vec::new(),
             all_waiting: 0,
             history: History::default(),
@@ -243,6 +248,7 @@ impl Board {
             begun,
             now: begun,
             trails: Trails::default(),
+            maker: Maker::default(),
         }
     }
 
@@ -257,16 +263,20 @@ impl Board {
             self.waiting.remove(at);
             self.all_waiting -= 1;
         }
+        let row = self.maker.row(view, segments);
         if view.attempt.outcome.is_failure() {
-            self.rows.push(view, segments);
+            self.rows.push(Arc::clone(&row));
         }
+        self.ended.push(row);
     }
 
-    /// An attempt by its number: failed, else waiting.
+    /// An attempt by its number: ended, else waiting.
     #[must_use]
     pub fn row(&self, id: u64) -> Option<Arc<Row>> {
         let of = |row: &&Arc<Row>| row.attempt.id == id;
-        self.rows.since(0).rev().find(of).or_else(|| self.waiting.iter().find(of)).cloned()
+        let mut ended = self.ended.since(0).rev();
+        let failed = || self.rows.since(0).rev().find(of);
+        ended.find(of).or_else(failed).or_else(|| self.waiting.iter().find(of)).cloned()
     }
 
     /// Something is watched from now on, as it should be.

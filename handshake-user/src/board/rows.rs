@@ -1,4 +1,5 @@
-//! Recent failed attempts, and open ones that look as if they might fail. Bounded: the oldest goes.
+//! Recent attempts: all that have ended, those that failed, and open ones that look as if they might
+//! fail. Bounded: the oldest goes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -111,56 +112,48 @@ fn so_far(view: &OpenView) -> Attempt {
 pub struct Rows {
     rows: VecDeque<Arc<Row>>,
     next: u64,
+    taken: u64,
     most: usize,
-    interface: Arc<str>,
 }
 
 impl Rows {
     /// None yet; keeps the newest `most`.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { rows: VecDeque::new(), next: 0, most: most.max(1), interface: "".into() }
+        Self { rows: VecDeque::new(), next: 0, taken: 0, most: most.max(1) }
     }
 
-    /// Takes an ended attempt and its segments.
-    pub fn push(&mut self, view: &AttemptView<'_>, segments: Option<Segments>) {
+    /// Takes an ended attempt; its number is larger than those before.
+    pub fn push(&mut self, row: Arc<Row>) {
         if self.rows.len() >= self.most {
             self.rows.pop_front();
         }
-        let place = view.place.map(|place| {
-            // Mostly the same name as the one before.
-            if *self.interface != *place.interface {
-                self.interface = place.interface.into();
-            }
-            (Arc::clone(&self.interface), place.hook, place.role)
-        });
-        self.rows.push_back(Arc::new(Row {
-            seq: self.next,
-            attempt: view.attempt.clone(),
-            is_open: false,
-            segments,
-            place,
-            to_wall: view.to_wall,
-        }));
-        self.next += 1;
+        self.next = row.seq + 1;
+        self.taken += 1;
+        self.rows.push_back(row);
     }
 
     /// The oldest that is kept has this number.
     #[must_use]
     pub fn first(&self) -> u64 {
-        self.next - self.rows.len() as u64
+        self.rows.front().map_or(self.next, |row| row.seq)
     }
 
-    /// The next one will have this number: so many were ever taken.
+    /// The next one will have at least this number.
     #[must_use]
     pub fn next(&self) -> u64 {
         self.next
     }
 
+    /// So many were ever taken.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Those from number `seq` on, oldest first.
     pub fn since(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Arc<Row>> {
-        let skipped = usize::try_from(seq.saturating_sub(self.first())).unwrap_or(usize::MAX);
-        self.rows.range(skipped.min(self.rows.len())..)
+        self.rows.range(self.rows.partition_point(|row| row.seq < seq)..)
     }
 
     /// How many are kept.
@@ -173,5 +166,71 @@ impl Rows {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+}
+
+/// Makes rows of ended attempts.
+#[derive(Debug, Clone)]
+pub(super) struct Maker {
+    next: u64,
+    interface: Arc<str>,
+}
+
+impl Default for Maker {
+    fn default() -> Self {
+        Self { next: 0, interface: "".into() }
+    }
+}
+
+impl Maker {
+    /// The row of an ended attempt and its segments.
+    pub(super) fn row(&mut self, view: &AttemptView<'_>, segments: Option<Segments>) -> Arc<Row> {
+        let place = view.place.map(|place| {
+            // Mostly the same name as the one before.
+            if *self.interface != *place.interface {
+                self.interface = place.interface.into();
+            }
+            (Arc::clone(&self.interface), place.hook, place.role)
+        });
+        let seq = self.next;
+        self.next += 1;
+        Arc::new(Row {
+            seq,
+            attempt: view.attempt.clone(),
+            is_open: false,
+            segments,
+            place,
+            to_wall: view.to_wall,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::{Endpoint, Key};
+
+    #[test]
+    fn failed_ones_are_found_by_their_numbers_among_all() {
+        let end = Endpoint { address: [0; 4], port: 1 };
+        let key = Key { client: end, server: end, ip_version: 4 };
+        let (mut maker, mut all, mut failed) = (Maker::default(), Rows::new(4), Rows::new(2));
+        for number in 0..9 {
+            let is_failed = number % 3 == 0;
+            let outcome = if is_failed { Outcome::Refused } else { Outcome::Completed };
+            let attempt = Attempt::blank(key, outcome);
+            let view = AttemptView { attempt: &attempt, place: None, to_wall: 0 };
+            let row = maker.row(&view, None);
+            if is_failed {
+                failed.push(Arc::clone(&row));
+            }
+            all.push(row);
+        }
+        let numbers = |rows: &Rows, from| rows.since(from).map(|row| row.seq).collect::<Vec<_>>();
+        assert_eq!(numbers(&all, 0), [5, 6, 7, 8]);
+        assert_eq!(numbers(&failed, 0), [3, 6]);
+        assert_eq!((numbers(&failed, 4), numbers(&failed, 7)), (vec![6], vec![]));
+        assert_eq!((failed.first(), failed.next(), failed.taken()), (3, 7, 3));
+        assert_eq!((all.first(), all.next(), all.taken()), (5, 9, 9));
     }
 }

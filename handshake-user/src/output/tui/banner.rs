@@ -162,7 +162,7 @@ fn names(spells: &[&Spell]) -> String {
 pub(super) fn frozen(board: &Board, since: Nanos, then: &Board, wide: usize, ui: &Ui) -> String {
     let at = moment(since, board.now, &ui.zone);
     let ago = span(board.now.saturating_sub(since));
-    let new = board.rows.next() - then.rows.next();
+    let new = board.rows.taken() - then.rows.taken();
     let texts = [
         format!(
             "FROZEN at {at}, {ago} ago: below stands still, above is live; {new} failed since then; f goes on"

@@ -212,9 +212,9 @@ fn title(ui: &Ui, shown: &Board, index: usize, len: usize) -> [String; 2] {
     }
     let kept = shown.rows.len();
     // What is no longer kept has gone without having been looked at by this filter.
-    let failed = match (shown.rows.first(), ui.is_choosy()) {
-        (0, _) => failed.to_string(),
-        (_, false) => format!("the last {failed} of {}", shown.rows.next()),
+    let failed = match (shown.rows.taken() == kept as u64, ui.is_choosy()) {
+        (true, _) => failed.to_string(),
+        (_, false) => format!("the last {failed} of {}", shown.rows.taken()),
         (_, true) => format!("{failed} of the last {kept}"),
     };
     match waiting {
