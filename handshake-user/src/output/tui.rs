@@ -4,6 +4,7 @@
 //! terminal itself belongs to `app::screen`. One file a view; `table` leaves out the columns that do not
 //! fit; nothing is told by colour alone; strings from outside are escaped where they are formatted.
 
+mod attempts;
 mod banner;
 mod cursor;
 mod foot;
