@@ -308,7 +308,7 @@ impl<'a> Watching<'a> {
     }
 
     /// Whatever needs more (files of others, ports below 1024) must have happened before the run
-    /// begins, and no thread may have been started.
+    /// begins. Threads that were started before have none of their own.
     fn give_up_privileges(&mut self) {
         // The recorder makes files later, and the person before a screen may: also in a directory of
         // somebody else.
@@ -317,7 +317,7 @@ impl<'a> Watching<'a> {
         let kept = if self.sources.file.is_some() { Files::Read } else { Files::None };
         let files = if writes { Files::Write } else { kept };
         if let Err(error) = self.loader.shed_privileges(files) {
-            say(format_args!("handshake: keeps capabilities: {error}"));
+            say(format_args!("handshake: {error}"));
         }
     }
 

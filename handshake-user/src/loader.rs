@@ -41,7 +41,7 @@ pub use error::{AttachError, LoadError, is_old, kernel_release, locks_memory};
 pub use object::OBJECT;
 pub use options::{DEFAULT_RING_BYTES, HookChoice, Options, TcChoice, XdpModeChoice};
 pub use privilege::{Capabilities, Privilege};
-pub use shed::{Files, every_privilege as shed_every_privilege};
+pub use shed::{Files, spawn_without_privileges};
 pub use verify::{ProgramReport, Verified, verify};
 
 use attach::Attached;
@@ -146,7 +146,8 @@ impl Loader {
     /// Gives up every capability of this thread that is not needed from now on to attach to
     /// interfaces that come, to read counters, and to detach. There is no way back.
     ///
-    /// Other threads keep theirs: call it before any is started.
+    /// Other threads keep theirs: those that are started before must have given theirs up
+    /// ([`spawn_without_privileges`]).
     ///
     /// # Errors
     /// If the kernel refuses; everything works as before then.
@@ -155,10 +156,7 @@ impl Loader {
         let plans =
             shed::Plans { filters, loading: self.loads_later || !self.to_come.is_empty(), files };
         let works = || self.counters().is_ok() && attach::may_link(&self.ebpf);
-        shed::to_the_fewest(plans, works).map_err(|error| LoadError::Io {
-            doing: "give up capabilities".to_owned(),
-            source: std::io::Error::other(error),
-        })
+        shed::to_the_fewest(plans, works)
     }
 
     /// Detaches from an interface; false if nothing was attached to it. Also right for interfaces

@@ -176,10 +176,7 @@ impl Pen {
         let (to, pages) = channel::<Vec<u8>>();
         let state = PenState(Arc::default());
         let gone = state.clone();
-        std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
-            // A thread that cannot give up its privileges is still a thread that only writes.
-            drop(crate::loader::shed_every_privilege());
-            let _signals = crate::loader::signals::SignalsWait::new();
+        crate::loader::spawn_without_privileges("screen", move || {
             for page in pages {
                 if terminal.write_all(&page).is_err() {
                     gone.0.store(true, Ordering::SeqCst);

@@ -26,8 +26,7 @@ use crate::board::{Board, DEFAULT_ROWS, Glance, Watched};
 use crate::books::Books;
 use crate::engine::{Engine, Loss};
 use crate::evidence::Segments;
-use crate::loader::signals::SignalsWait;
-use crate::loader::{Attachment, shed_every_privilege};
+use crate::loader::{Attachment, spawn_without_privileges};
 use crate::output::tui::{self, Action, Theme, Ui};
 use crate::places::Places;
 use crate::snapshot::AttemptView;
@@ -337,15 +336,12 @@ impl Drop for Screen {
 fn read_input() -> Result<Receiver<Event>> {
     let (to, input) = channel(KEYS);
     let read = move || {
-        // A thread that cannot give up its privileges is still a thread that only reads keys.
-        drop(shed_every_privilege());
-        let _signals = SignalsWait::new();
         while let Ok(event) = event::read() {
             if to.blocking_send(event).is_err() {
                 return;
             }
         }
     };
-    std::thread::Builder::new().name("keys".to_owned()).spawn(read).context("cannot read keys")?;
+    spawn_without_privileges("keys", read).context("cannot read keys")?;
     Ok(input)
 }

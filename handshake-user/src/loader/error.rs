@@ -59,6 +59,20 @@ pub enum LoadError {
          `cargo xtask build`"
     )]
     Object(String),
+    /// The capabilities that loading needed cannot be given up.
+    #[error("cannot drop privileges: {0}; a seccomp filter or a security module may forbid it")]
+    KeepsPrivileges(String),
+    /// A thread still has capabilities that it should not have.
+    #[error(
+        "cannot drop the privileges of thread {thread:?}: it still has {capabilities}; this is a \
+         bug of handshake: please report it"
+    )]
+    ThreadKeepsPrivileges {
+        /// Its name.
+        thread: String,
+        /// Those, with commas.
+        capabilities: String,
+    },
     /// Something else.
     #[error("cannot {doing}: {source}; see `sudo dmesg | tail`")]
     Io {
@@ -76,7 +90,12 @@ impl LoadError {
         match self {
             Self::Privilege(_) => 77,
             Self::Feature { .. } => 3,
-            Self::Limit { .. } | Self::Rejected { .. } | Self::Object(_) | Self::Io { .. } => 1,
+            Self::Limit { .. }
+            | Self::Rejected { .. }
+            | Self::Object(_)
+            | Self::KeepsPrivileges(_)
+            | Self::ThreadKeepsPrivileges { .. }
+            | Self::Io { .. } => 1,
         }
     }
 
@@ -338,6 +357,14 @@ mod tests {
         let mut said: Vec<_> = errnos.into_iter().map(|errno| from_io(errno).to_string()).collect();
         said.push(rejected.to_string());
         said.push(LoadError::Object("why".to_owned()).to_string());
+        said.push(LoadError::KeepsPrivileges("why".to_owned()).to_string());
+        said.push(
+            LoadError::ThreadKeepsPrivileges {
+                thread: "keys".to_owned(),
+                capabilities: "CAP_NET_ADMIN".to_owned(),
+            }
+            .to_string(),
+        );
         let name = || "eth0".to_owned();
         said.push(AttachError::Full { name: name(), hook: "ingress" }.to_string());
         said.push(AttachError::IngressQdisc { name: name() }.to_string());

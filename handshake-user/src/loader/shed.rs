@@ -7,9 +7,21 @@
 
 use std::fs;
 use std::io;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
+
+use super::error::LoadError;
+use super::signals::SignalsWait;
+
+/// How often threads are looked at before one is said to keep capabilities: one that has ended is
+/// listed for a moment longer.
+const LOOKS: u32 = 50;
+/// Between two looks.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 /// What may be needed after everything is attached, cheapest first.
 const RUNGS: [&[Capability]; 4] = [
@@ -46,8 +58,16 @@ pub(super) struct Plans {
 /// `works` is true; to none more than it has.
 ///
 /// # Errors
-/// If the kernel (a seccomp filter, say) refuses; the capabilities may then be those of before.
-pub(super) fn to_the_fewest(plans: Plans, works: impl Fn() -> bool) -> Result<(), CapsError> {
+/// If the kernel (a seccomp filter, say) refuses; the capabilities may then be those of before. If
+/// another thread has more than are left to this one.
+pub(super) fn to_the_fewest(plans: Plans, works: impl Fn() -> bool) -> Result<(), LoadError> {
+    let refused = |error: CapsError| LoadError::KeepsPrivileges(error.to_string());
+    let kept = reduce(plans, works).map_err(refused)?;
+    kept.map_or(Ok(()), |kept| no_other_thread(&kept))
+}
+
+/// The capabilities that are left; none if something else is in the way, so that all are kept.
+fn reduce(plans: Plans, works: impl Fn() -> bool) -> Result<Option<CapsHashSet>, CapsError> {
     let held = caps::read(None, CapSet::Permitted)?;
     let fewest = RUNGS.into_iter().skip(first_rung(plans));
     for rung in fewest {
@@ -56,19 +76,39 @@ pub(super) fn to_the_fewest(plans: Plans, works: impl Fn() -> bool) -> Result<()
         caps::set(None, CapSet::Effective, &kept)?;
         if works() {
             for_good(&kept, &held)?;
-            return no_other_thread(&kept);
+            return Ok(Some(kept));
         }
     }
     // Something else is in the way; whoever tries it next will say what.
-    caps::set(None, CapSet::Effective, &held)
+    caps::set(None, CapSet::Effective, &held)?;
+    Ok(None)
 }
 
-/// Gives up every capability of this thread: for those that only compute, or use files that are
-/// open. Capabilities are a thread's own, so each must do it for itself.
+/// Starts a thread that only computes, or uses files that are open: without any capability, and
+/// without signals. When this returns the thread has given its capabilities up. If the kernel
+/// does not let it, it works all the same; the main thread will say so.
 ///
 /// # Errors
-/// If the kernel refuses.
-pub fn every_privilege() -> io::Result<()> {
+/// If there can be no thread.
+pub fn spawn_without_privileges(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let (ready, is_ready) = mpsc::channel::<()>();
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _signals = SignalsWait::new();
+        drop(every_privilege());
+        drop(ready);
+        work();
+    })?;
+    // An end, not a message.
+    let _ = is_ready.recv();
+    Ok(())
+}
+
+/// Gives up every capability of this thread. Capabilities are a thread's own, so each must do it
+/// for itself.
+fn every_privilege() -> io::Result<()> {
     let held = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
     caps::clear(None, CapSet::Effective).map_err(io::Error::other)?;
     for_good(&CapsHashSet::new(), &held).map_err(io::Error::other)
@@ -112,15 +152,40 @@ fn for_good(kept: &CapsHashSet, held: &CapsHashSet) -> Result<(), CapsError> {
     Ok(())
 }
 
-/// Capabilities are a thread's own: one that was started before still has its.
-fn no_other_thread(kept: &CapsHashSet) -> Result<(), CapsError> {
+/// Capabilities are a thread's own: does one that was started before still have its?
+fn no_other_thread(kept: &CapsHashSet) -> Result<(), LoadError> {
     let most = kept.iter().fold(0, |set, one| set | one.bitmask());
-    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let statuses = threads.filter_map(|one| fs::read_to_string(one.path().join("status")).ok());
-    match statuses.filter(|status| permitted(status).is_some_and(|set| set & !most != 0)).count() {
-        0 => Ok(()),
-        several => Err(format!("{several} threads were started before and keep theirs").into()),
+    for _ in 1..LOOKS {
+        if with_more(most).is_none() {
+            return Ok(());
+        }
+        thread::sleep(BETWEEN_LOOKS);
     }
+    with_more(most).map_or(Ok(()), |(thread, set)| {
+        let capabilities = caps::all().into_iter().filter(|one| set & one.bitmask() != 0);
+        let mut capabilities: Vec<_> = capabilities.map(|one| one.to_string()).collect();
+        capabilities.sort();
+        Err(LoadError::ThreadKeepsPrivileges { thread, capabilities: capabilities.join(", ") })
+    })
+}
+
+/// A thread of this process that has more capabilities than these: its name, and what it has more.
+fn with_more(most: u64) -> Option<(String, u64)> {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let mut statuses = threads.filter_map(|one| fs::read_to_string(one.path().join("status")).ok());
+    statuses.find_map(|status| {
+        let more = permitted(&status)? & !most;
+        (more != 0 && !has_ended(&status)).then(|| {
+            let name = status.lines().find_map(|line| line.strip_prefix("Name:"));
+            (name.unwrap_or_default().trim().to_owned(), more)
+        })
+    })
+}
+
+/// Is it only still listed?
+fn has_ended(status: &str) -> bool {
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| state.trim_start().starts_with(['X', 'Z']))
 }
 
 fn permitted(status: &str) -> Option<u64> {
@@ -141,6 +206,27 @@ mod tests {
         let status = status.join().expect("no panic");
         assert_eq!(permitted(&status), Some(0));
         assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    }
+
+    #[test]
+    fn a_thread_without_privileges_has_none_when_it_has_been_started() {
+        let (end, ended) = mpsc::channel::<()>();
+        spawn_without_privileges("no-caps", move || {
+            let _ = ended.recv();
+        })
+        .expect("a thread");
+        let threads = fs::read_dir("/proc/self/task").expect("proc").flatten();
+        let status = threads
+            .filter_map(|one| fs::read_to_string(one.path().join("status")).ok())
+            .find(|status| status.contains("no-caps"));
+        assert_eq!(permitted(&status.expect("it runs")), Some(0));
+        drop(end);
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_keeps_nothing() {
+        assert!(has_ended("Name:\tkeys\nState:\tZ (zombie)\n"));
+        assert!(has_ended("State:\tX (dead)\n") && !has_ended("State:\tR (running)\n"));
     }
 
     #[test]

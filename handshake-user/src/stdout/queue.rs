@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::loader::{shed_every_privilege, signals::SignalsWait};
+use crate::loader::spawn_without_privileges;
 
 /// Waiting bytes above which the loop shall make no more.
 const CONGESTED: usize = 1 << 20;
@@ -68,14 +68,8 @@ impl Queue {
             news: Notify::new(),
         });
         let queue = Self(Arc::clone(&shared));
-        let work = move || {
-            // They are for the main thread, which may hold them back while the verifier works.
-            let _signals = SignalsWait::new();
-            // The file is open. If it does not work, the main thread says so.
-            drop(shed_every_privilege());
-            shared.write_all(file);
-        };
-        std::thread::Builder::new().name("stdout".to_owned()).spawn(work)?;
+        // The file is open.
+        spawn_without_privileges("stdout", move || shared.write_all(file))?;
         Ok(queue)
     }
 

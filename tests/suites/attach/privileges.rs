@@ -100,9 +100,9 @@ fn shed_and_go_on(options: &Options, files: Files) -> (u64, Counts, Counts) {
             let (mut loader, _rings) = lab::loader(options);
             loader.attach(&named("va")).unwrap();
             loader.load_ahead();
-            // The threads of the test have theirs still, as it says.
+            // The threads of the test have theirs still, as it says: here not a bug.
             let complaint = loader.shed_privileges(files).unwrap_err().to_string();
-            assert!(complaint.contains("threads were started before"), "{complaint}");
+            assert!(complaint.contains("drop the privileges of thread"), "{complaint}");
             tell.send(effective()).unwrap();
             gone.recv().unwrap();
             loader.attach(&named("vc")).unwrap();

@@ -2,15 +2,18 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use handshake_tests::bpf::attachments;
 use handshake_tests::judge::assert_balanced;
 use handshake_tests::lab::{Addresses, Family, Lab, veth};
 use handshake_tests::process::eventually;
+use handshake_tests::pty::Session;
 use handshake_tests::traffic::{self, Services};
-use handshake_tests::watcher::Watcher;
+use handshake_tests::watcher::{Watcher, binary};
 
 const SOON: Duration = Duration::from_secs(2);
+/// For one of many starts on a busy machine.
+const START: Duration = Duration::from_secs(30);
 
 /// What a field of `/proc/PID/task/*/status` says of every thread of a process.
 pub(crate) fn of_threads(pid: u32, field: &str) -> Result<Vec<String>> {
@@ -25,11 +28,17 @@ pub(crate) fn of_threads(pid: u32, field: &str) -> Result<Vec<String>> {
 
 /// Waits until no thread has a capability.
 fn await_none(pid: u32) -> Result<()> {
-    let none = || {
-        let values = of_threads(pid, "CapPrm").unwrap_or_default();
-        !values.is_empty() && values.iter().all(|value| value == "0000000000000000")
+    await_of_main(pid, "0000000000000000")
+}
+
+/// Waits until the main thread has these capabilities, and no other thread has any.
+fn await_of_main(pid: u32, of_main: &str) -> Result<()> {
+    let few = || {
+        let mut values = of_threads(pid, "CapPrm").unwrap_or_default().into_iter();
+        values.next().is_some_and(|main| main == of_main)
+            && values.all(|value| value == "0000000000000000")
     };
-    eventually("it gives its capabilities up", Duration::from_secs(10), none)
+    eventually("it gives its capabilities up", Duration::from_secs(10), few)
         .with_context(|| format!("{:?}", of_threads(pid, "CapPrm")))
 }
 
@@ -104,5 +113,54 @@ fn a_first_device_without_ethernet_is_taken_up_without_any_capability() -> Resul
         found.is_ok_and(|found| found.iter().filter(is_program).count() == 2)
     })?;
     assert_balanced(&watcher.stop()?);
+    Ok(())
+}
+
+/// A terminal program asks for a screen of its own.
+const SCREEN: &[u8] = b"\x1b[?1049h";
+
+/// `CAP_DAC_OVERRIDE`: before a screen, files may be written into the directories of others.
+const MAY_WRITE: &str = "0000000000000002";
+
+/// How many are started at the same time: that is the load.
+const AT_ONCE: usize = 10;
+
+fn warns(said: &str) -> bool {
+    ["privilege", "capabilit", "CAP_"].iter().any(|word| said.contains(word))
+}
+
+/// Threads that had been started, and had not yet run, were once said to keep capabilities.
+#[test]
+fn fifty_starts_under_load_warn_of_no_thread_that_keeps_capabilities() -> Result<()> {
+    let lab = Lab::direct()?;
+    for _ in 0..2 {
+        // Without a screen there is a thread for stdout, with one there are three.
+        let without = (0..AT_ONCE).map(|_| {
+            let mut command = lab.server.command(binary()?);
+            Watcher::spawn(command.args(["watch", "--format", "json", "-i", "srv0"]))
+        });
+        let without = without.collect::<Result<Vec<_>>>()?;
+        for watcher in without {
+            watcher.await_stderr("watching srv0", START)?;
+            await_none(watcher.pid())?;
+            let said = watcher.stop()?.stderr;
+            assert!(!warns(&said), "{said}");
+        }
+    }
+    for _ in 0..3 {
+        let with = (0..AT_ONCE).map(|_| {
+            let mut command = lab.server.command(binary()?);
+            command.args(["watch", "--format", "tui", "-i", "srv0"]).env("TERM", "xterm-256color");
+            Session::start(command, 120, 40)
+        });
+        for mut session in with.collect::<Result<Vec<_>>>()? {
+            session.until(START, |shown| shown.windows(8).any(|part| part == SCREEN))?;
+            await_of_main(session.id(), MAY_WRITE)?;
+            session.press("q")?;
+            ensure!(session.wait(START)?.success(), "it fails");
+            let said = String::from_utf8_lossy(&session.shown()).into_owned();
+            assert!(!warns(&said), "{said}");
+        }
+    }
     Ok(())
 }
