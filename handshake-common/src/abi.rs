@@ -53,9 +53,9 @@ pub mod state {
 
 /// Most CPUs we can follow: slots of the array of rings (8 bytes each).
 pub const MAX_CPUS: usize = 1024;
-/// Default buckets of the filter table: 4,096 × 64 bytes are 256 KiB, which fits a second-level
+/// Default buckets of the filter table: 2,048 × 128 bytes are 256 KiB, which fits a second-level
 /// cache; 16,384 attempts can be pending at once.
-pub const DEFAULT_BUCKETS: u32 = 4096;
+pub const DEFAULT_BUCKETS: u32 = 2048;
 
 /// Where a program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -258,7 +258,7 @@ impl Counter {
     #[must_use]
     pub fn of_table(effect: Table) -> Option<Self> {
         match effect {
-            Table::Kept | Table::Exhausted => None,
+            Table::Kept | Table::New | Table::Exhausted => None,
             Table::EvictedOneSided => Some(Self::EvictedOneSided),
             Table::EvictedTwoSided => Some(Self::EvictedTwoSided),
             Table::Contended => Some(Self::Contended),

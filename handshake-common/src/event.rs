@@ -26,6 +26,11 @@ pub mod flag {
     /// The flow has used up its allowance ([`crate::filter::ALLOWANCE`]): from here on its SYNs and
     /// SYN-ACKs may have been left out, if flows were sampled.
     pub const EXHAUSTED: u8 = 0x01;
+    /// A SYN or SYN-ACK of a flow that the filter did not remember, and does now. If its attempt had
+    /// begun before, the entry had been lost meanwhile, and with it may be what came between.
+    pub const NEW_ENTRY: u8 = 0x02;
+    /// All of them.
+    pub const ALL: u8 = EXHAUSTED | NEW_ENTRY;
 }
 
 /// MSS, SACK permitted, timestamps, padding and window scale.
@@ -251,7 +256,7 @@ impl Event {
             && matches!(event.ip_version, 4 | 6)
             && usize::from(event.extra_len) <= event.extra.len()
             && event.sample_shift <= MAX_SHIFT
-            && event.flags & !flag::EXHAUSTED == 0
+            && event.flags & !flag::ALL == 0
             && event.reserved == [0; 2];
         if known { Ok(event) } else { Err(DecodeError::Value) }
     }

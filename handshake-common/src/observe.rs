@@ -7,7 +7,7 @@
 
 use crate::abi::Counter;
 use crate::event::{Event, flag, kind};
-use crate::filter::{self, Bucket, Class, Pending, Table, Tick};
+use crate::filter::{self, Class, Memory, Pending, Table, Tick};
 use crate::flow::Keys;
 use crate::packet::ethernet::Link;
 use crate::packet::{Frame, IcmpError, Parsed, Segment, parse, tunnel};
@@ -71,13 +71,18 @@ pub trait Sink<F: Frame> {
     /// Look into encapsulations ([`tunnel`])?
     const DECAP: bool = false;
 
-    /// A bucket of the filter's table.
-    type Bucket<'a>: Bucket
+    /// The filter's table.
+    type Memory<'a>: Memory
     where
         Self: 'a;
 
-    /// The bucket of a fingerprint; always there, but the kernel's maps cannot promise it.
-    fn bucket(&mut self, fingerprint: u64) -> Option<Self::Bucket<'_>>;
+    /// The table in which a flow is remembered, if it is.
+    fn memory(&mut self, fingerprint: u64) -> Self::Memory<'_>;
+    /// The table in which a flow is remembered from now on.
+    #[inline(always)]
+    fn memory_to_keep(&mut self, fingerprint: u64) -> Self::Memory<'_> {
+        self.memory(fingerprint)
+    }
     /// The coarse time of this frame.
     fn tick(&self) -> Tick;
     /// The sampling in force. An event gets its time later, in [`Sink::emit`], so that this is not
@@ -97,9 +102,7 @@ pub fn observe<F: Frame, S: Sink<F>>(frame: &F, link: Link, keys: &Keys, sink: &
     match quick::look(frame, link, keys) {
         Quick::NotTcp if !S::DECAP => return sink.count(Counter::NotTcp),
         Quick::Ack(fingerprint) => {
-            let pending =
-                sink.bucket(fingerprint).is_some_and(|b| filter::is_pending(&b, fingerprint));
-            if !pending {
+            if !filter::is_pending(sink.memory(fingerprint), fingerprint) {
                 return sink.count(Counter::AckOther);
             }
         }
@@ -130,24 +133,21 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
                 return if class == Class::Syn { Counter::Syn } else { Counter::SynAck };
             };
             let now = sink.tick();
-            let Some(mut bucket) = sink.bucket(fingerprint) else { return Counter::Ignored };
-            let (effect, counter, kind) = if class == Class::Syn {
-                let effect = filter::on_syn(&mut bucket, fingerprint, lower, tcp, payload, now);
-                (effect, Counter::Syn, kind::SYN)
+            let memory = sink.memory_to_keep(fingerprint);
+            let effect = filter::on_opening(memory, fingerprint, lower, class, tcp, payload, now);
+            let (counter, kind) = if class == Class::Syn {
+                (Counter::Syn, kind::SYN)
             } else {
-                let effect = filter::on_syn_ack(&mut bucket, fingerprint, lower, tcp, now);
-                (effect, Counter::SynAck, kind::SYN_ACK)
+                (Counter::SynAck, kind::SYN_ACK)
             };
-            drop(bucket);
             if let Some(counter) = Counter::of_table(effect) {
                 sink.count(counter);
             }
-            (counter, kind, shift, exhausted(effect == Table::Exhausted))
+            (counter, kind, shift, said_of(effect))
         }
         Class::Rst | Class::Ack => {
-            let Some(mut bucket) = sink.bucket(fingerprint) else { return Counter::Ignored };
-            let pending = filter::on_segment(&mut bucket, fingerprint, lower, tcp, payload);
-            drop(bucket);
+            let memory = sink.memory(fingerprint);
+            let pending = filter::on_segment(memory, fingerprint, lower, tcp, payload);
             let counter = Counter::of_segment(class, pending);
             if pending == Pending::No {
                 return counter;
@@ -163,6 +163,16 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
     counter
 }
 
+/// The flags of the event of a SYN or SYN-ACK.
+#[inline(always)]
+fn said_of(effect: Table) -> u8 {
+    match effect {
+        Table::Kept | Table::Contended => 0,
+        Table::Exhausted => flag::EXHAUSTED,
+        Table::New | Table::EvictedOneSided | Table::EvictedTwoSided => flag::NEW_ENTRY,
+    }
+}
+
 #[inline(always)]
 fn exhausted(is: bool) -> u8 {
     if is { flag::EXHAUSTED } else { 0 }
@@ -176,7 +186,7 @@ fn let_in<F: Frame, S: Sink<F>>(fingerprint: u64, sink: &mut S) -> Option<Shift>
     if shift == 0 {
         return Some(0);
     }
-    if sink.bucket(fingerprint).is_some_and(|b| filter::is_allowed(&b, fingerprint)) {
+    if filter::is_allowed(sink.memory(fingerprint), fingerprint) {
         return Some(0);
     }
     if sample::has(fingerprint, shift) { Some(shift) } else { None }
@@ -185,9 +195,7 @@ fn let_in<F: Frame, S: Sink<F>>(fingerprint: u64, sink: &mut S) -> Option<Shift>
 #[inline(always)]
 fn on_icmp_error<F: Frame, S: Sink<F>>(frame: &F, error: &IcmpError, sink: &mut S) -> Counter {
     let fingerprint = error.flow.fingerprint();
-    let Some(mut bucket) = sink.bucket(fingerprint) else { return Counter::Ignored };
-    let pending = filter::on_icmp_error(&mut bucket, fingerprint);
-    drop(bucket);
+    let pending = filter::on_icmp_error(sink.memory(fingerprint), fingerprint);
     if pending == Pending::No {
         return Counter::IcmpErrorOther;
     }

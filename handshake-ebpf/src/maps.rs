@@ -9,14 +9,14 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use handshake_common::abi::{COUNTERS, DEFAULT_BUCKETS, MAX_CPUS, state};
 use handshake_common::event::Event;
-use handshake_common::filter::{Bucket, WAYS};
+use handshake_common::filter::{Bucket, Memory, WAYS, WORDS};
 use handshake_common::flow::Keys;
 use handshake_common::sample::Shift;
 
 use crate::context::widen;
 
-/// Makes the kernel put the values on page boundaries, so that a bucket is one cache line, and lets
-/// user space map them.
+/// Makes the kernel put the values on page boundaries, so that the heads of a bucket are one cache
+/// line, and lets user space map them.
 const BPF_F_MMAPABLE: usize = 1 << 10;
 
 /// One ring a CPU, made and stored by user space (its size is a flag). A full ring costs the
@@ -24,11 +24,10 @@ const BPF_F_MMAPABLE: usize = 1 << 10;
 #[btf_map]
 pub(crate) static HS_RINGS: ArrayOfMaps<RingBuf<Event, 4096>, MAX_CPUS> = ArrayOfMaps::new();
 
-/// Pending attempts (`handshake_common::filter`); user space sets the number of buckets. A full
-/// bucket evicts its oldest one-sided entry first, which is counted.
+/// Pending attempts (`handshake_common::filter`); user space sets the number of buckets. Where no
+/// place is left, the oldest one-sided entry of a bucket is evicted first, which is counted.
 #[btf_map]
-pub(crate) static HS_TABLE: Array<[u64; 2 * WAYS], { DEFAULT_BUCKETS as usize }, BPF_F_MMAPABLE> =
-    Array::new();
+static HS_TABLE: Array<[u64; WORDS], { DEFAULT_BUCKETS as usize }, BPF_F_MMAPABLE> = Array::new();
 
 /// One row of counters a hook. Per CPU, so that plain additions are exact: neither XDP nor TC is
 /// interrupted by the other on its own CPU.
@@ -50,13 +49,6 @@ static HS_KEY_LOW: u64 = 0;
 static HS_KEY_HIGH: u64 = 0;
 #[unsafe(no_mangle)]
 static HS_KEEP_FRAMES: u32 = 0;
-
-/// Buckets of the table, minus 1.
-#[inline(always)]
-pub(crate) fn table_mask() -> u32 {
-    // SAFETY: a valid static; volatile, because user space overwrites it before loading.
-    unsafe { ptr::read_volatile(&HS_TABLE_MASK) }
-}
 
 /// Bytes in a ring, shifted right by this, are eighths of it.
 #[inline(always)]
@@ -121,50 +113,85 @@ pub(crate) fn keys() -> Keys {
     unsafe { Keys { low: ptr::read_volatile(&HS_KEY_LOW), high: ptr::read_volatile(&HS_KEY_HIGH) } }
 }
 
+/// `HS_TABLE`, for one flow.
+#[derive(Clone, Copy)]
+pub(crate) struct KernelTable {
+    /// Its fingerprint: a number that the verifier does not know.
+    pub(crate) fingerprint: u64,
+}
+
+impl Memory for KernelTable {
+    type Bucket = KernelBucket;
+
+    #[inline(always)]
+    fn mask(self) -> u32 {
+        // SAFETY: a valid static; volatile, because user space overwrites it before loading.
+        unsafe { ptr::read_volatile(&HS_TABLE_MASK) }
+    }
+
+    #[inline(always)]
+    fn bucket(self, index: u32) -> Option<KernelBucket> {
+        let words = HS_TABLE.get_ptr_mut(index)?.cast();
+        Some(KernelBucket { words, fingerprint: self.fingerprint })
+    }
+}
+
 /// A bucket of `HS_TABLE`.
+#[derive(Clone, Copy)]
 pub(crate) struct KernelBucket {
-    entries: *mut [u64; 2 * WAYS],
+    words: *mut u64,
     fingerprint: u64,
 }
 
 impl KernelBucket {
-    /// The bucket of a fingerprint.
     #[inline(always)]
-    pub(crate) fn of(fingerprint: u64) -> Option<Self> {
-        let index = handshake_common::filter::bucket_index(fingerprint, table_mask());
-        HS_TABLE.get_ptr_mut(index).map(|entries| Self { entries, fingerprint })
+    fn head_of(self, way: usize) -> *mut u64 {
+        // SAFETY: below WAYS, so in the map value.
+        unsafe { self.words.add(way & (WAYS - 1)) }
     }
 
     #[inline(always)]
-    fn word(&self, index: usize) -> *mut u64 {
-        // SAFETY: `index` is below 2 * WAYS: it comes from a way below WAYS.
-        unsafe { self.entries.cast::<u64>().add(index & (2 * WAYS - 1)) }
+    fn numbers_of(self, way: usize) -> *mut u64 {
+        // SAFETY: below WORDS, so in the map value.
+        unsafe { self.words.add(WAYS + (way & (WAYS - 1))) }
     }
 }
 
 impl Bucket for KernelBucket {
     #[inline(always)]
-    fn widen(&self, way: usize) -> usize {
+    fn widen(self, way: usize) -> usize {
         widen(way, self.fingerprint)
     }
 
     #[inline(always)]
-    fn load(&self, way: usize) -> (u64, u64) {
-        // SAFETY: both words lie in the map value, which lives as long as the program.
-        unsafe {
-            (ptr::read_volatile(self.word(2 * way)), ptr::read_volatile(self.word(2 * way + 1)))
-        }
+    fn head(self, way: usize) -> u64 {
+        // SAFETY: the word lies in the map value, which lives as long as the program.
+        unsafe { ptr::read_volatile(self.head_of(way)) }
+    }
+
+    /// Half a word, so that a comparison is one instruction.
+    #[inline(always)]
+    fn tag(self, way: usize) -> u32 {
+        let upper = usize::from(cfg!(target_endian = "little"));
+        // SAFETY: as for `head`.
+        unsafe { ptr::read_volatile(self.head_of(way).cast::<u32>().add(upper)) }
     }
 
     #[inline(always)]
-    fn swap_head(&mut self, way: usize, expected: u64, head: u64) -> bool {
-        swap(self.word(2 * way), expected, head)
+    fn numbers(self, way: usize) -> u64 {
+        // SAFETY: as for `head`.
+        unsafe { ptr::read_volatile(self.numbers_of(way)) }
     }
 
     #[inline(always)]
-    fn set_numbers(&mut self, way: usize, numbers: u64) {
-        // SAFETY: as for `load`.
-        unsafe { ptr::write_volatile(self.word(2 * way + 1), numbers) };
+    fn swap_head(self, way: usize, expected: u64, head: u64) -> bool {
+        swap(self.head_of(way), expected, head)
+    }
+
+    #[inline(always)]
+    fn set_numbers(self, way: usize, numbers: u64) {
+        // SAFETY: as for `head`.
+        unsafe { ptr::write_volatile(self.numbers_of(way), numbers) };
     }
 }
 

@@ -8,7 +8,7 @@ use handshake_common::sample::Shift;
 
 use crate::context::{Context, Packet};
 use crate::emit::{count, emit, tick};
-use crate::maps::{self, KernelBucket, keys};
+use crate::maps::{self, KernelTable, keys};
 
 /// Looks at one packet. Adds one to exactly one packet class.
 #[inline(always)]
@@ -19,11 +19,11 @@ pub(crate) fn observe<C: Context>(context: C, hook: Hook, link: Link) {
 struct AtHook(Hook, Link);
 
 impl<C: Context> Sink<Packet<C>> for AtHook {
-    type Bucket<'a> = KernelBucket;
+    type Memory<'a> = KernelTable;
 
     #[inline(always)]
-    fn bucket(&mut self, fingerprint: u64) -> Option<KernelBucket> {
-        KernelBucket::of(fingerprint)
+    fn memory(&mut self, fingerprint: u64) -> KernelTable {
+        KernelTable { fingerprint }
     }
 
     #[inline(always)]

@@ -375,7 +375,7 @@ impl Engine {
         summary
     }
 
-    /// What handshake itself costs now. Reads the kernel's whole table ([`Loader::table_entries`]) and
+    /// What handshake itself costs now. Reads the kernel's whole table ([`Pending::entries`](crate::pending::Pending::entries)) and
     /// a few files: for once in some seconds.
     #[must_use]
     pub fn self_cost(&self, loader: &Loader) -> SelfCost {
@@ -395,8 +395,8 @@ impl Engine {
             ring_bytes: loader.ring_bytes().into(),
             ring_used_bytes: fill.last_bytes,
             ring_highest_bytes: fill.highest_bytes,
-            table_entries: loader.table_entries(),
-            table_capacity: loader.table_capacity(),
+            table_entries: loader.pending().entries(),
+            table_capacity: loader.pending().capacity(),
             cpu_user_ns: process.user_ns,
             cpu_system_ns: process.system_ns,
             cpu_per_attempt_ns: cpu_ns.checked_div(self.tracker.stats().started),

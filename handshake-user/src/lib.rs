@@ -27,6 +27,7 @@ mod nearest;
 mod netlink;
 pub mod outcome;
 pub mod output;
+pub mod pending;
 pub mod places;
 mod prefetch;
 pub mod process;

@@ -7,15 +7,17 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use aya::Ebpf;
 use aya::maps::MapData;
 use handshake_common::abi::{name, state};
-use handshake_common::filter::{WAYS, is_occupied};
+use handshake_common::filter::WORDS;
+use handshake_common::flow::Keys;
 
 use crate::interfaces::Interface;
 use crate::mapped::{Access, Mapped};
+use crate::pending::Pending;
 use crate::source::ring::Rings;
 
 mod attach;
@@ -47,8 +49,8 @@ pub use verify::{ProgramReport, Verified, verify};
 use attach::Attached;
 use logs::Logs;
 use object::{
-    ENTRY_BYTES, load_object, make_rings, map_data, map_memory, mapped, mapping_error,
-    programs_to_come, store_rings,
+    load_object, make_rings, map_data, map_memory, mapped, mapping_error, programs_to_come,
+    random_keys, store_rings,
 };
 use options::page_size;
 
@@ -60,7 +62,7 @@ pub struct Loader {
     ring_memory: u64,
     statistics: Option<OwnedFd>,
     state: Mapped,
-    table: Mapped,
+    pending: Pending,
     logs: Option<Logs>,
     options: Options,
     /// Programs that may be needed and are not loaded ahead yet.
@@ -78,12 +80,14 @@ impl Loader {
     pub fn load(options: &Options) -> Result<Self, LoadError> {
         privilege::check().map_err(LoadError::Privilege)?;
         let buffers = make_rings(options.ring_size())?;
-        Self::assemble(options, load_object(options)?, buffers)
+        let keys = random_keys();
+        Self::assemble(options, load_object(options, &keys)?, keys, buffers)
     }
 
     fn assemble(
         options: &Options,
         mut ebpf: Ebpf,
+        keys: Keys,
         buffers: Vec<(u32, MapData)>,
     ) -> Result<Self, LoadError> {
         // Before 6.4, the kernel's own account leaves the buffer of a ring out.
@@ -95,8 +99,8 @@ impl Loader {
         let rings = Some(rings);
         let state_bytes = state::WORDS * size_of::<u64>();
         let state = mapped(&ebpf, name::STATE, state_bytes, Access::Write)?;
-        let table_bytes = options.table_size() as usize * WAYS * ENTRY_BYTES;
-        let table = mapped(&ebpf, name::TABLE, table_bytes, Access::Read)?;
+        let table_bytes = options.table_size() as usize * WORDS * size_of::<u64>();
+        let table = mapped(&ebpf, name::TABLE, table_bytes, Access::Write)?;
         let logs = Logs::of(&mut ebpf);
         let to_come = programs_to_come(options);
         Ok(Self {
@@ -105,7 +109,7 @@ impl Loader {
             ring_memory,
             statistics: None,
             state,
-            table,
+            pending: Pending::new(table, keys),
             logs,
             options: options.clone(),
             to_come,
@@ -227,18 +231,15 @@ impl Loader {
         &self.state.words()[state::ASLEEP]
     }
 
-    /// Entries of the filter's table that are in use. Reads the whole table: about 0.1 ms at its
-    /// default size.
+    /// The filter's table.
     #[must_use]
-    pub fn table_entries(&self) -> u64 {
-        let heads = self.table.words().iter().step_by(ENTRY_BYTES / size_of::<u64>());
-        heads.filter(|head| is_occupied(head.load(Ordering::Relaxed))).count() as u64
+    pub fn pending(&self) -> &Pending {
+        &self.pending
     }
 
-    /// Entries that the filter's table has.
-    #[must_use]
-    pub fn table_capacity(&self) -> u64 {
-        u64::from(self.options.table_size()) * WAYS as u64
+    /// The filter's table, to be tidied.
+    pub fn pending_mut(&mut self) -> &mut Pending {
+        &mut self.pending
     }
 
     /// Bytes of each CPU's ring, after rounding.

@@ -346,7 +346,7 @@ fn memory_and_sizes_are_known() {
     let (mut loader, rings) = lab::loader(&options);
     assert_eq!(loader.ring_bytes(), 131_072);
     let before = loader.kernel_memory_bytes();
-    let least = rings.len() as u64 * 131_072 + 1024 * 64;
+    let least = rings.len() as u64 * 131_072 + 1024 * 128;
     assert!(before >= least && before < least + 200_000, "{before} against {least}");
     loader.attach(&named("lo")).unwrap();
     assert!(loader.kernel_memory_bytes() > before, "programs count as well");

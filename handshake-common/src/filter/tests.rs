@@ -10,7 +10,7 @@ const SERVER: u32 = 9_000;
 
 /// One bucket and a clock.
 struct Filter {
-    bucket: MemoryBucket,
+    bucket: [MemoryBucket; 1],
     now: Tick,
 }
 
@@ -21,13 +21,17 @@ fn header(flags: u16, seq: u32, ack: u32) -> Header {
 
 impl Filter {
     fn new() -> Self {
-        Self { bucket: MemoryBucket::default(), now: Tick::MAX - 3 }
+        Self { bucket: [MemoryBucket::default()], now: Tick::MAX - 3 }
+    }
+
+    fn memory(&self) -> &[MemoryBucket] {
+        &self.bucket
     }
 
     fn syn_of(&mut self, flow: u64, from_client: bool, seq: u32, payload: u32) -> Table {
         self.now = self.now.wrapping_add(2);
         let tcp = header(Flags::SYN, seq, 0);
-        on_syn(&mut &mut self.bucket, flow, from_client, &tcp, payload, self.now)
+        on_opening(self.memory(), flow, from_client, Class::Syn, &tcp, payload, self.now)
     }
 
     fn syn(&mut self) -> Table {
@@ -37,7 +41,7 @@ impl Filter {
     fn syn_ack_of(&mut self, flow: u64, seq: u32, ack: u32) -> Table {
         self.now = self.now.wrapping_add(2);
         let tcp = header(Flags::SYN | Flags::ACK, seq, ack);
-        on_syn_ack(&mut &mut self.bucket, flow, false, &tcp, self.now)
+        on_opening(self.memory(), flow, false, Class::SynAck, &tcp, 0, self.now)
     }
 
     fn syn_ack(&mut self) -> Table {
@@ -53,7 +57,7 @@ impl Filter {
         payload: u32,
     ) -> Pending {
         let tcp = header(flags, seq, ack);
-        on_segment(&mut &mut self.bucket, FLOW, from_client, &tcp, payload)
+        on_segment(self.memory(), FLOW, from_client, &tcp, payload)
     }
 
     fn client_ack(&mut self) -> Pending {
@@ -62,7 +66,7 @@ impl Filter {
 
     /// Is the flow still remembered? Asks in a way that changes nothing but the budget.
     fn remembers(&mut self, flow: u64) -> bool {
-        on_icmp_error(&mut &mut self.bucket, flow) != Pending::No
+        on_icmp_error(self.memory(), flow) != Pending::No
     }
 
     fn remembered(&mut self) -> bool {
@@ -101,7 +105,7 @@ fn nothing_pending_ack_makes_no_event() {
 #[test]
 fn answered_third_ack_is_forwarded_and_ends_it() {
     let mut filter = Filter::new();
-    assert_eq!((filter.syn(), filter.syn_ack()), (Table::Kept, Table::Kept));
+    assert_eq!((filter.syn(), filter.syn_ack()), (Table::New, Table::Kept));
     assert_eq!(filter.client_ack(), Pending::Yes);
     assert_eq!(filter.client_ack(), Pending::No);
 }
@@ -295,7 +299,7 @@ fn endless_segments_spend_the_budget_and_are_counted_once() {
 fn who_repeats_itself_uses_up_its_allowance_and_it_is_said() {
     let mut filter = Filter::new();
     filter.syn();
-    let allowed = |filter: &Filter| is_allowed(&&mut filter.bucket.clone(), FLOW);
+    let allowed = |filter: &Filter| is_allowed(filter.memory(), FLOW);
     for _ in 1..ALLOWANCE {
         assert!(allowed(&filter));
         assert_eq!(filter.syn(), Table::Kept);
@@ -311,10 +315,10 @@ fn who_repeats_itself_uses_up_its_allowance_and_it_is_said() {
 fn copies_never_end_an_entry_but_what_follows_the_last_of_its_budget_does() {
     let mut filter = Filter::new();
     for _ in 0..2 * u32::from(BUDGET) {
-        assert!(matches!(filter.syn(), Table::Kept | Table::Exhausted));
+        assert!(matches!(filter.syn(), Table::New | Table::Kept | Table::Exhausted));
     }
     assert_eq!(filter.segment(false, Flags::ACK, 1, 2, 0), Pending::Spent);
-    assert_eq!(filter.syn(), Table::Kept);
+    assert_eq!(filter.syn(), Table::New);
 }
 
 #[test]
@@ -326,68 +330,4 @@ fn what_ends_an_attempt_passes_after_any_number_of_copies() {
     filter.syn_ack();
     assert_eq!(filter.client_ack(), Pending::Yes);
     assert_eq!(filter.client_ack(), Pending::No);
-}
-
-/// Flows of one bucket.
-fn flow(number: u64) -> u64 {
-    (number + 1) << 32
-}
-
-#[test]
-fn full_bucket_evicts_the_oldest_one_sided_entry() {
-    let mut filter = Filter::new();
-    for number in 0..4 {
-        assert_eq!(filter.syn_of(flow(number), true, CLIENT, 0), Table::Kept);
-    }
-    filter.syn_ack_of(flow(0), SERVER, CLIENT + 1);
-    assert_eq!(filter.syn_of(flow(4), true, CLIENT, 0), Table::EvictedOneSided);
-    let kept = [0, 1, 2, 3, 4].map(|number| filter.remembers(flow(number)));
-    assert_eq!(kept, [true, false, true, true, true]);
-}
-
-#[test]
-fn full_bucket_of_two_sided_entries_evicts_the_oldest() {
-    let mut filter = Filter::new();
-    for number in 0..4 {
-        filter.syn_of(flow(number), true, CLIENT, 0);
-        filter.syn_ack_of(flow(number), SERVER, CLIENT + 1);
-    }
-    assert_eq!(filter.syn_of(flow(4), true, CLIENT, 0), Table::EvictedTwoSided);
-    assert!(!filter.remembers(flow(0)) && filter.remembers(flow(4)));
-}
-
-#[test]
-fn ended_entry_is_free_for_the_next_flow() {
-    let mut filter = Filter::new();
-    for number in 0..3 {
-        filter.syn_of(flow(number), true, CLIENT, 0);
-    }
-    filter.syn();
-    filter.client_ack();
-    assert_eq!(filter.syn_of(flow(4), true, CLIENT, 0), Table::Kept);
-}
-
-/// A bucket that another CPU changes between every load and replace.
-struct Contested(MemoryBucket);
-
-impl Bucket for &mut Contested {
-    fn load(&self, way: usize) -> (u64, u64) {
-        self.0.heads_and_numbers[way]
-    }
-
-    fn swap_head(&mut self, _: usize, _: u64, _: u64) -> bool {
-        false
-    }
-
-    fn set_numbers(&mut self, _: usize, _: u64) {
-        panic!("the entry is another's");
-    }
-}
-
-#[test]
-fn entry_that_another_cpu_changed_is_said_to_be_contended() {
-    let mut contested = Contested(MemoryBucket::default());
-    let tcp = header(Flags::SYN, CLIENT, 0);
-    let effect = on_syn(&mut &mut contested, FLOW, true, &tcp, 0, 1);
-    assert_eq!(effect, Table::Contended);
 }

@@ -176,7 +176,7 @@ fn tables(engine: &Engine, loader: &Loader, summary: &Summary) -> Vec<TableRow> 
         TableRow {
             table: "filter",
             entries: summary.self_cost.as_ref().map(|cost| cost.table_entries),
-            capacity: loader.table_capacity(),
+            capacity: loader.pending().capacity(),
             evictions: Some(evicted),
         },
     ]

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use aya::maps::{ArrayOfMaps, Map, MapData, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use handshake_common::abi::{MAX_CPUS, name};
+use handshake_common::flow::Keys;
 use handshake_common::sample;
 
 use super::bpf;
@@ -19,9 +20,6 @@ use crate::mapped::{Access, Mapped};
 /// The programs, as `cargo xtask build` made them; for tests that run them without a network.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HANDSHAKE_EBPF_OBJECT"));
 
-/// Bytes of an entry of the table: a head and its numbers.
-pub(super) const ENTRY_BYTES: usize = 16;
-
 /// The programs that attaching to some interface may need.
 pub(super) fn programs_to_come(options: &Options) -> Vec<&'static str> {
     let xdp = options.hook != HookChoice::Tc;
@@ -29,24 +27,28 @@ pub(super) fn programs_to_come(options: &Options) -> Vec<&'static str> {
     name::PROGRAMS.into_iter().filter(|one| xdp || !is_xdp(one)).collect()
 }
 
-pub(super) fn load_object(options: &Options) -> Result<Ebpf, LoadError> {
+pub(super) fn load_object(options: &Options, keys: &Keys) -> Result<Ebpf, LoadError> {
     // aya finds out what the kernel can by loading small programs, and takes an interrupted one
     // for a feature that is missing.
     let _quiet = SignalsWait::new();
     let buckets = options.table_size();
     let mask = buckets - 1;
     let fill_shift = sample::fill_shift(options.ring_size());
-    let (low, high) = (random(), random());
     let keep_frames = u32::from(options.keep_frames);
     EbpfLoader::new()
         .override_global(name::TABLE_MASK, &mask, true)
         .override_global(name::FILL_SHIFT, &fill_shift, true)
-        .override_global(name::KEY_LOW, &low, true)
-        .override_global(name::KEY_HIGH, &high, true)
+        .override_global(name::KEY_LOW, &keys.low, true)
+        .override_global(name::KEY_HIGH, &keys.high, true)
         .override_global(name::KEEP_FRAMES, &keep_frames, true)
         .map_max_entries(name::TABLE, buckets)
         .load(OBJECT)
         .map_err(|error| LoadError::from_object(&error))
+}
+
+/// The keys of one run.
+pub(super) fn random_keys() -> Keys {
+    Keys { low: random(), high: random() }
 }
 
 /// A number that nobody outside can guess: a keyed hash with the standard library's random keys.

@@ -8,8 +8,8 @@ use handshake_common::filter::MAX_BUCKETS;
 pub const DEFAULT_RING_BYTES: u32 = 1 << 20;
 /// Largest ring that can be asked for; larger ones the kernel refuses on small machines.
 const MAX_RING_BYTES: u32 = 1 << 28;
-/// Fewest and most buckets of the filter table (64 bytes each).
-const BUCKETS: std::ops::RangeInclusive<u32> = 64..=MAX_BUCKETS;
+/// Fewest and most buckets of the filter table (128 bytes each).
+const BUCKETS: std::ops::RangeInclusive<u32> = 32..=MAX_BUCKETS;
 
 /// Where to attach (`--hook`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,7 +56,7 @@ pub struct Options {
     pub tc: TcChoice,
     /// Wanted bytes of each CPU's ring: see [`Options::ring_size`].
     pub ring_bytes: u32,
-    /// Wanted buckets of the filter table, 64 bytes each: see [`Options::table_size`].
+    /// Wanted buckets of the filter table, 128 bytes each: see [`Options::table_size`].
     pub table_buckets: u32,
     /// Shall the first bytes of each frame follow its event? A ring then holds 2 events where it
     /// held 5.
@@ -107,6 +107,6 @@ mod tests {
         assert_eq!((ring(0), ring(5000)), (page_size(), 8192.max(page_size())));
         assert_eq!(ring(u32::MAX), MAX_RING_BYTES);
         let table = |table_buckets| Options { table_buckets, ..Options::default() }.table_size();
-        assert_eq!((table(0), table(65), table(u32::MAX)), (64, 128, 1 << 20));
+        assert_eq!((table(0), table(33), table(u32::MAX)), (32, 64, 1 << 19));
     }
 }

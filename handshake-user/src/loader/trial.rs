@@ -13,7 +13,7 @@ use aya::{TestRun, TestRunOptions};
 use handshake_common::abi::{Hook, name};
 use handshake_common::event::Event;
 
-use super::object::{load_object, make_rings, map_data, map_memory};
+use super::object::{load_object, make_rings, map_data, map_memory, random_keys};
 use super::plan::{self, Ingress};
 use super::verify::verify_one;
 use super::{
@@ -125,8 +125,9 @@ impl Trial {
     pub fn load(options: &Options) -> Result<Self, LoadError> {
         let buffers = make_rings(options.ring_size())?;
         let ring_count = buffers.len();
-        let ebpf = load_object(options)?;
-        let mut loader = Loader::assemble(options, ebpf, buffers)?;
+        let keys = random_keys();
+        let ebpf = load_object(options, &keys)?;
+        let mut loader = Loader::assemble(options, ebpf, keys, buffers)?;
         let rings = loader.take_rings().ok_or_else(|| LoadError::Object("no rings".to_owned()))?;
         Ok(Self { loader, rings, ring_count, native: HashMap::new() })
     }

@@ -5,7 +5,7 @@ use aya::programs::Program;
 use handshake_common::abi::name;
 
 use super::error::LoadError;
-use super::object::{load_object, no_map};
+use super::object::{load_object, no_map, random_keys};
 use super::options::Options;
 use super::{attach, privilege};
 
@@ -33,7 +33,7 @@ pub struct Verified {
 /// If not even the maps can be made; programs have their own results.
 pub fn verify() -> Result<Vec<ProgramReport>, LoadError> {
     privilege::check().map_err(LoadError::Privilege)?;
-    let mut ebpf = load_object(&Options::default())?;
+    let mut ebpf = load_object(&Options::default(), &random_keys())?;
     let report = |name| ProgramReport { name, result: verify_one(&mut ebpf, name) };
     Ok(name::PROGRAMS.into_iter().map(report).collect())
 }

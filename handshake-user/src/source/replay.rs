@@ -25,10 +25,10 @@ pub use group::Group;
 use table::Table;
 
 /// Buckets at first: 4 MiB, 262,144 attempts pending at once.
-const BUCKETS: u32 = 1 << 16;
+const BUCKETS: u32 = 1 << 15;
 
 /// Most buckets: 64 MiB, four million attempts pending at once.
-const MOST_BUCKETS: usize = 1 << 20;
+const MOST_BUCKETS: usize = 1 << 19;
 
 /// Live keys are secret; here the same file shall always give the same result, so they are not.
 const KEYS: Keys = Keys { low: 0x4528_21e6_38d0_1377, high: 0xbe54_66cf_34e9_0c6c };
@@ -123,13 +123,17 @@ struct Step<'a> {
 impl Sink<SliceFrame<'_>> for Step<'_> {
     const DECAP: bool = true;
 
-    type Bucket<'a>
-        = &'a mut MemoryBucket
+    type Memory<'a>
+        = &'a [MemoryBucket]
     where
         Self: 'a;
 
-    fn bucket(&mut self, fingerprint: u64) -> Option<&mut MemoryBucket> {
-        self.table.bucket(fingerprint)
+    fn memory(&mut self, fingerprint: u64) -> &[MemoryBucket] {
+        self.table.holding(fingerprint)
+    }
+
+    fn memory_to_keep(&mut self, fingerprint: u64) -> &[MemoryBucket] {
+        self.table.keeping(fingerprint)
     }
 
     fn tick(&self) -> Tick {

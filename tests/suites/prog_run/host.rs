@@ -2,7 +2,9 @@
 
 use handshake_common::abi::{COUNTERS, Counter};
 use handshake_common::event::Event;
-use handshake_common::filter::{Bucket, MemoryBucket, Tick, WAYS, bucket_index, is_occupied};
+use std::sync::atomic::Ordering;
+
+use handshake_common::filter::{MemoryBucket, Tick, WORDS, bucket_index, is_occupied, other_index};
 use handshake_common::observe::{Sink, What, observe};
 use handshake_common::packet::ethernet::Link;
 use handshake_common::packet::{Parsed, SliceFrame, parse};
@@ -11,7 +13,7 @@ use handshake_common::sample::Shift;
 use crate::worlds::{BUCKETS, KEYS};
 
 /// Heads and numbers of a bucket.
-pub(crate) type Words = [u64; 2 * WAYS];
+pub(crate) type Words = [u64; WORDS];
 
 pub(crate) struct Host {
     table: Vec<MemoryBucket>,
@@ -25,7 +27,7 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn new(sample_shift: Shift) -> Self {
         Self {
-            table: vec![MemoryBucket::default(); BUCKETS as usize],
+            table: (0..BUCKETS).map(|_| MemoryBucket::default()).collect(),
             counters: [0; COUNTERS],
             time_ns: 0,
             tick: 0,
@@ -34,15 +36,17 @@ impl Host {
         }
     }
 
-    /// The bucket of the flow of a frame, and its entry there.
-    pub(crate) fn place(frame: &[u8], link: Link) -> Option<(u32, impl Fn(u64) -> bool)> {
+    /// The buckets of the flow of a frame, and its entry there.
+    pub(crate) fn places(frame: &[u8], link: Link) -> Option<([u32; 2], impl Fn(u64) -> bool)> {
         let Parsed::Segment(segment) = parse(&SliceFrame::new(frame, frame.len()), link, &KEYS)
         else {
             return None;
         };
         let fingerprint = segment.flow.fingerprint();
-        let is_its = move |head: u64| is_occupied(head) && head >> 32 == fingerprint >> 32;
-        Some((bucket_index(fingerprint, BUCKETS - 1), is_its))
+        let tag = (fingerprint >> 32) as u32;
+        let is_its = move |head: u64| is_occupied(head) && (head >> 32) as u32 == tag;
+        let own = bucket_index(fingerprint, BUCKETS - 1);
+        Some(([own, other_index(own, tag, BUCKETS - 1)], is_its))
     }
 
     /// Looks at a frame; returns its event, if it makes one.
@@ -71,27 +75,22 @@ impl Host {
         self.counters = counters;
     }
 
-    pub(crate) fn table(&mut self) -> Vec<Words> {
-        let words = |bucket: &mut MemoryBucket| {
-            let mut words = [0; 2 * WAYS];
-            for (way, pair) in words.chunks_exact_mut(2).enumerate() {
-                let (head, numbers) = Bucket::load(&bucket, way);
-                pair.copy_from_slice(&[head, numbers]);
-            }
-            words
+    pub(crate) fn table(&self) -> Vec<Words> {
+        let words = |bucket: &MemoryBucket| {
+            bucket.words().each_ref().map(|word| word.load(Ordering::Relaxed))
         };
-        self.table.iter_mut().map(words).collect()
+        self.table.iter().map(words).collect()
     }
 }
 
 impl Sink<SliceFrame<'_>> for Host {
-    type Bucket<'a>
-        = &'a mut MemoryBucket
+    type Memory<'a>
+        = &'a [MemoryBucket]
     where
         Self: 'a;
 
-    fn bucket(&mut self, fingerprint: u64) -> Option<&mut MemoryBucket> {
-        self.table.get_mut(bucket_index(fingerprint, BUCKETS - 1) as usize)
+    fn memory(&mut self, _: u64) -> &[MemoryBucket] {
+        &self.table
     }
 
     fn tick(&self) -> Tick {

@@ -90,7 +90,7 @@ fn who_repeats_its_syn_stays_in_for_its_allowance_only() {
         let mut kernel = Kernel::load(program, 0, false);
         let syn = frame(program, 1, SYN, true);
         let first = kernel.run(&syn).expect("the kernel takes it").events;
-        assert_eq!(first[0].flags, 0);
+        assert_eq!(first[0].flags, flag::NEW_ENTRY);
         kernel.set_sample_shift(MAX_SHIFT);
         let (mut made, mut said) = (1, Vec::new());
         for _ in 0..COPIES {

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use handshake_common::abi::{COUNTERS, Counter, Hook, name};
 use handshake_common::event::Event;
-use handshake_common::filter::Tick;
+use handshake_common::filter::{Tick, WAYS};
 use handshake_common::flow::Keys;
 use handshake_common::kept::{KEPT_LEN, Kept, mark};
 use handshake_common::packet::ethernet::Link;
@@ -153,9 +153,10 @@ impl Worlds {
     /// What the kernel's coarse clock was at a frame that made an event: it is in the entry of its flow,
     /// if the frame began or renewed that, and else nobody looked at it.
     fn tick_of(&self, frame: &[u8], link: Link) -> Tick {
-        let Some((bucket, is_its)) = Host::place(frame, link) else { return 0 };
-        let words = self.kernel.bucket(bucket);
-        let its = words.iter().step_by(2).find(|head| is_its(**head));
+        let Some((buckets, is_its)) = Host::places(frame, link) else { return 0 };
+        let heads =
+            buckets.map(|index| *self.kernel.bucket(index).first_chunk::<WAYS>().expect("heads"));
+        let its = heads.as_flattened().iter().find(|head| is_its(**head));
         its.map_or(0, |head| (head >> 16) as Tick)
     }
 

@@ -1,12 +1,13 @@
-//! The filter's table of a replay: the kernel's buckets, and more behind those that are full.
+//! The filter's table of a replay: the kernel's buckets, and more where these are full.
 //!
-//! A kernel's table has a fixed size and forgets; a file deserves better. Where all entries of a
-//! bucket are taken, further buckets are chained to it, up to a limit; only then does it forget, and
-//! count. So the table is small, and quick, unless the file needs more.
+//! A kernel's table has a fixed size and forgets; a file deserves better. Where a new flow finds no
+//! place in either of its buckets, further buckets are chained to the first, up to a limit; only then
+//! is the table as the kernel's. So it is small, and quick, unless the file needs more.
 
 use std::collections::HashMap;
+use std::slice;
 
-use handshake_common::filter::{Bucket, MemoryBucket, WAYS, bucket_index, is_pending};
+use handshake_common::filter::{MemoryBucket, bucket_index, has_place, is_pending};
 
 use crate::prefetch::prefetch;
 
@@ -26,7 +27,7 @@ impl Table {
     pub(super) fn new(buckets: u32, spare: usize) -> Self {
         let buckets = buckets.clamp(1, 1 << 24).next_power_of_two() as usize;
         Self {
-            buckets: vec![MemoryBucket::default(); buckets],
+            buckets: std::iter::repeat_with(MemoryBucket::default).take(buckets).collect(),
             crowded: vec![0; buckets.div_ceil(64)],
             behind: HashMap::new(),
             spare,
@@ -35,60 +36,69 @@ impl Table {
 
     /// Brings the bucket near where a fingerprint is likely to be.
     pub(super) fn prefetch(&self, fingerprint: u64) {
-        let at = bucket_index(fingerprint, self.buckets.len() as u32 - 1) as usize;
-        if let Some(bucket) = self.buckets.get(at) {
+        if let Some(bucket) = self.buckets.get(self.index(fingerprint) as usize) {
             prefetch(bucket);
         }
     }
 
-    /// The bucket for a fingerprint: where it is, else where there is room, else a new one.
-    pub(super) fn bucket(&mut self, fingerprint: u64) -> Option<&mut MemoryBucket> {
-        let at = bucket_index(fingerprint, self.buckets.len() as u32 - 1);
-        let is_crowded = self.crowded.get(at as usize / 64)? >> (at % 64) & 1 != 0;
-        let has_spare = self.spare > 0;
-        let first = self.buckets.get_mut(at as usize)?;
-        if is_crowded || (has_spare && !has_place(first, fingerprint)) {
-            return self.behind(at, fingerprint);
+    /// Where a flow is remembered, if it is: among all buckets, or in one of those behind.
+    pub(super) fn holding(&self, fingerprint: u64) -> &[MemoryBucket] {
+        let at = self.index(fingerprint);
+        if !self.is_crowded(at) || is_pending(&self.buckets[..], fingerprint) {
+            return &self.buckets;
         }
-        self.buckets.get_mut(at as usize)
+        let chain = self.behind.get(&at).map(Vec::as_slice).unwrap_or_default();
+        let mut singles = chain.iter().map(slice::from_ref);
+        singles.find(|bucket| is_pending(*bucket, fingerprint)).unwrap_or(&self.buckets)
     }
 
-    fn behind(&mut self, at: u32, fingerprint: u64) -> Option<&mut MemoryBucket> {
-        *self.crowded.get_mut(at as usize / 64)? |= 1 << (at % 64);
+    /// The same for a flow that may be new: where it is, else where there is room, else a new bucket
+    /// behind the others, if any may be made.
+    pub(super) fn keeping(&mut self, fingerprint: u64) -> &[MemoryBucket] {
+        let at = self.index(fingerprint);
+        let has_place = has_place(&self.buckets[..], fingerprint);
+        if !self.is_crowded(at) && (has_place || self.spare == 0) {
+            return &self.buckets;
+        }
+        if let Some(crowded) = self.crowded.get_mut(at as usize / 64) {
+            *crowded |= 1 << (at % 64);
+        }
         let chain = self.behind.entry(at).or_default();
-        let first = self.buckets.get_mut(at as usize)?;
-        if is_pending(&&mut *first, fingerprint) {
-            return Some(first);
-        }
-        if let Some(known) = chain.iter_mut().position(|bucket| is_pending(&bucket, fingerprint)) {
-            return chain.get_mut(known);
-        }
-        if has_place(first, fingerprint) {
-            return Some(first);
-        }
-        let with_place = chain.iter_mut().position(|bucket| has_place(bucket, fingerprint));
-        let chosen = with_place.unwrap_or_else(|| {
-            if self.spare > 0 {
-                self.spare -= 1;
-                chain.reserve_exact(1);
-                chain.push(MemoryBucket::default());
-            }
-            chain.len().saturating_sub(1)
-        });
-        // Without a chain there was never a place to spare.
-        chain.get_mut(chosen).or(Some(first))
+        let known = |bucket: &MemoryBucket| is_pending(slice::from_ref(bucket), fingerprint);
+        let free = |bucket: &MemoryBucket| has_place_alone(bucket, fingerprint);
+        let chosen = match chain.iter().position(known) {
+            Some(known) => known,
+            None if has_place => return &self.buckets,
+            None => match chain.iter().position(free) {
+                Some(free) => free,
+                None if self.spare > 0 => {
+                    self.spare -= 1;
+                    chain.reserve_exact(1);
+                    chain.push(MemoryBucket::default());
+                    chain.len() - 1
+                }
+                None => return &self.buckets,
+            },
+        };
+        chain.get(chosen).map_or(&self.buckets[..], slice::from_ref)
+    }
+
+    fn index(&self, fingerprint: u64) -> u32 {
+        bucket_index(fingerprint, self.buckets.len() as u32 - 1)
+    }
+
+    fn is_crowded(&self, at: u32) -> bool {
+        self.crowded.get(at as usize / 64).is_some_and(|word| word >> (at % 64) & 1 != 0)
     }
 }
 
-/// Is the fingerprint there, or an entry free?
-fn has_place(bucket: &mut MemoryBucket, fingerprint: u64) -> bool {
-    let bucket = &bucket;
-    (0..WAYS).any(|way| bucket.load(way).0 == 0) || is_pending(bucket, fingerprint)
+fn has_place_alone(bucket: &MemoryBucket, fingerprint: u64) -> bool {
+    has_place(slice::from_ref(bucket), fingerprint)
 }
 
 #[cfg(test)]
 mod tests {
-    use handshake_common::filter::{Pending, on_segment, on_syn};
+    use handshake_common::filter::{Class, Pending, on_opening, on_segment};
     use handshake_common::packet::tcp::{Flags, Header};
 
     use super::*;
@@ -109,31 +119,29 @@ mod tests {
     }
 
     fn begin(table: &mut Table, flow: u64) -> handshake_common::filter::Table {
-        let mut bucket = table.bucket(fingerprint(flow)).expect("a bucket");
-        on_syn(&mut bucket, fingerprint(flow), true, &SYN, 0, 0)
+        let memory = table.keeping(fingerprint(flow));
+        on_opening(memory, fingerprint(flow), true, Class::Syn, &SYN, 0, 0)
     }
 
     fn is_known(table: &mut Table, flow: u64) -> bool {
-        let bucket = table.bucket(fingerprint(flow)).expect("a bucket");
-        is_pending(&bucket, fingerprint(flow))
+        is_pending(table.holding(fingerprint(flow)), fingerprint(flow))
     }
 
     #[test]
     fn a_full_bucket_gets_others_until_there_are_none_to_spare() {
         use handshake_common::filter::Table as Effect;
         let mut table = Table::new(1, 10);
-        for flow in 1..=44 {
-            assert_eq!(begin(&mut table, flow), Effect::Kept, "{flow}");
+        for flow in 1..=88 {
+            assert_eq!(begin(&mut table, flow), Effect::New, "{flow}");
         }
-        assert!((1..=44).all(|flow| is_known(&mut table, flow)));
+        assert!((1..=88).all(|flow| is_known(&mut table, flow)));
         // A place that becomes free is used before another is lost.
         let rst = Header { flags: Flags(Flags::RST), seq: 101, ..SYN };
-        let mut bucket = table.bucket(fingerprint(30)).expect("a bucket");
-        let ended = on_segment(&mut bucket, fingerprint(30), true, &rst, 0);
+        let ended = on_segment(table.holding(fingerprint(30)), fingerprint(30), true, &rst, 0);
         assert_eq!((ended, is_known(&mut table, 30)), (Pending::Yes, false));
-        assert_eq!(begin(&mut table, 45), Effect::Kept);
-        assert_eq!(begin(&mut table, 46), Effect::EvictedOneSided);
-        let known = (1..=46).filter(|flow| is_known(&mut table, *flow)).count();
-        assert_eq!(known, 44);
+        assert_eq!(begin(&mut table, 89), Effect::New);
+        assert_eq!(begin(&mut table, 90), Effect::EvictedOneSided);
+        let known = (1..=90).filter(|flow| is_known(&mut table, *flow)).count();
+        assert_eq!(known, 88);
     }
 }

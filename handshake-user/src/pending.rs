@@ -1,0 +1,124 @@
+//! The kernel's table of pending attempts, seen from here: who is in it, and who is to leave it.
+//!
+//! The table is mapped, so nothing here is a system call; the programs use it at the same time
+//! (`handshake_common::filter::sweep`).
+
+use handshake_common::filter::{WAYS, sweep};
+use handshake_common::flow::{Flow, Keys};
+
+use crate::attempt::Key;
+use crate::mapped::Mapped;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Pending {
+    table: Mapped,
+    keys: Keys,
+    /// The entries of the last [`Pending::tidy`]: a word for each place, none before the first.
+    seen: Vec<u64>,
+    /// A bit for each bucket.
+    needed: Vec<u64>,
+}
+
+impl Pending {
+    /// A table with so many words as a power of two of buckets has, and the keys of its fingerprints.
+    pub(crate) fn new(table: Mapped, keys: Keys) -> Self {
+        Self { table, keys, seen: Vec::new(), needed: Vec::new() }
+    }
+
+    /// Entries in use. Reads all heads: about 0.05 ms for 16,384 entries.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        sweep::entries(self.table.words())
+    }
+
+    /// Entries that there is room for.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.table.words().len() as u64 / 2
+    }
+
+    /// The sequence numbers that the client's and the server's next segments have, as the entry of an
+    /// attempt holds them (0 if not seen yet); none if the attempt's flow is not remembered.
+    #[must_use]
+    pub fn numbers(&self, key: &Key) -> Option<(u32, u32)> {
+        sweep::numbers(self.table.words(), fingerprint(key, &self.keys))
+    }
+
+    /// Removes the entry of an attempt that is over here, if its [`Pending::numbers`] say that it is the
+    /// one that is meant and not one that began since. True if it was there and is no more.
+    pub fn retire(&self, key: &Key, is_meant: impl Fn((u32, u32)) -> bool) -> bool {
+        sweep::retire(self.table.words(), fingerprint(key, &self.keys), is_meant)
+    }
+
+    /// Removes what has had no SYN or SYN-ACK since the last time, however it came to be there (its
+    /// event may be lost, or outside of what is followed), and makes misses cheap again. Returns how
+    /// many entries were removed. To be called no sooner than the longest deadline after the last time.
+    pub fn tidy(&mut self) -> u64 {
+        let words = self.table.words();
+        // A zeroed word is no entry's head.
+        self.seen.resize(words.len() / 2, 0);
+        self.needed.resize((words.len() / 2 / WAYS).div_ceil(64), 0);
+        let removed = sweep::expire(words, &mut self.seen);
+        sweep::unmark(words, &mut self.needed);
+        removed
+    }
+}
+
+/// The fingerprint of an attempt's flow, as the programs make it of a packet.
+fn fingerprint(key: &Key, keys: &Keys) -> u64 {
+    let (client, server) = (&key.client, &key.server);
+    let flow = if key.ip_version == 6 {
+        Flow::v6(client.address, server.address, client.port, server.port, keys)
+    } else {
+        Flow::v4(client.address[3], server.address[3], client.port, server.port, keys)
+    };
+    flow.fingerprint()
+}
+
+#[cfg(test)]
+mod tests {
+    use handshake_common::event::Event;
+    use handshake_common::packet::ethernet::Link;
+    use handshake_common::packet::{Parsed, SliceFrame, parse};
+
+    use super::*;
+    use crate::attempt::Endpoint;
+
+    const KEYS: Keys = Keys { low: 0x1234_5678_9abc_def0, high: 0x0fed_cba9_8765_4321 };
+
+    /// A SYN over IPv4 or IPv6, without a link header.
+    fn packet(is_v6: bool) -> Vec<u8> {
+        let mut packet = if is_v6 {
+            let mut packet = vec![0x60, 0, 0, 0, 0, 20, 6, 64];
+            packet.extend((0..32).map(|byte| byte * 5 + 1));
+            packet
+        } else {
+            let mut packet = vec![0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0];
+            packet.extend([10, 1, 2, 3, 192, 0, 2, 9]);
+            packet
+        };
+        packet.extend([0x9c, 0x40, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 2, 9, 9, 0, 0, 0, 0]);
+        packet
+    }
+
+    #[test]
+    fn the_fingerprint_of_an_attempt_is_that_of_its_packets() {
+        for is_v6 in [false, true] {
+            let packet = packet(is_v6);
+            let frame = SliceFrame::new(&packet, packet.len());
+            let Parsed::Segment(segment) = parse(&frame, Link::Ip, &KEYS) else {
+                panic!("a segment");
+            };
+            let mut event = Event::ZERO;
+            event.fill_segment(&frame, 1, &segment);
+            let end = |address, port| Endpoint { address, port };
+            let client = end(event.source, event.source_port);
+            let server = end(event.dest, event.dest_port);
+            for (client, server) in [(client, server), (server, client)] {
+                let key = Key { client, server, ip_version: event.ip_version };
+                assert_eq!(fingerprint(&key, &KEYS), segment.flow.fingerprint());
+            }
+        }
+    }
+}
