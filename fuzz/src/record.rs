@@ -66,6 +66,6 @@ pub fn encode(event: &Event) -> Vec<u8> {
     bytes.extend([event.icmp_type, event.icmp_code, event.vlan_count, event.extra_len]);
     bytes.extend(event.extra);
     bytes.extend([event.sample_shift, event.flags]);
-    bytes.extend(event.reserved);
+    bytes.extend([event.ring, event.reserved]);
     bytes
 }

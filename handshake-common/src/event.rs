@@ -36,6 +36,9 @@ pub mod flag {
 /// MSS, SACK permitted, timestamps, padding and window scale.
 const USUAL_OPTIONS: usize = 20;
 
+/// Rings that are told apart: the CPU's number modulo this.
+pub const RINGS: u8 = 64;
+
 /// Bytes of [`Event`].
 pub const EVENT_LEN: usize = 120;
 
@@ -91,8 +94,10 @@ pub struct Event {
     pub sample_shift: u8,
     /// Bits of [`flag`].
     pub flags: u8,
+    /// Which ring it came through, below [`RINGS`]; zero until whoever reads the rings fills it in.
+    pub ring: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }
 
 const _: () = assert!(size_of::<Event>() == EVENT_LEN && align_of::<Event>() == 8);
@@ -132,7 +137,8 @@ impl Event {
         extra: [0; 40],
         sample_shift: 0,
         flags: 0,
-        reserved: [0; 2],
+        ring: 0,
+        reserved: 0,
     };
 
     /// Fills in a segment of `kind`; options are copied for SYN and SYN-ACK.
@@ -249,7 +255,8 @@ impl Event {
             extra,
             sample_shift: bytes[116],
             flags: bytes[117],
-            reserved: [bytes[118], bytes[119]],
+            ring: bytes[118],
+            reserved: bytes[119],
         };
         let known = (kind::SYN..=kind::ICMP).contains(&event.kind)
             && Hook::from_index(event.hook).is_some()
@@ -257,7 +264,7 @@ impl Event {
             && usize::from(event.extra_len) <= event.extra.len()
             && event.sample_shift <= MAX_SHIFT
             && event.flags & !flag::ALL == 0
-            && event.reserved == [0; 2];
+            && (event.ring, event.reserved) == (0, 0);
         if known { Ok(event) } else { Err(DecodeError::Value) }
     }
 }

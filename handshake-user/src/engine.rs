@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::sampling::{Change, Sampling, one_in};
 use crate::selection::Selection;
 use crate::snapshot::{EventCounts, ProgramCost, SelfCost, Summary};
-use crate::source::ring::Rings;
+use crate::source::ring::{Rings, ring_of_cpu};
 use crate::tracker::{Config, Stats, Tracker};
 use crate::usage::Usage;
 use crate::verdict::Judged;
@@ -69,6 +69,9 @@ pub struct Engine {
     sources: Sources,
     events: EventCounts,
     counters: Counters,
+    /// Events that found a ring full, by CPU: now, and when they were read before.
+    lost: Vec<u64>,
+    lost_before: Vec<u64>,
     /// What has been told of losses.
     told: Counters,
     sampling: Sampling,
@@ -98,6 +101,8 @@ impl Engine {
             sources: Sources::default(),
             events: EventCounts::default(),
             counters: none,
+            lost: Vec::new(),
+            lost_before: Vec::new(),
             told: none,
             sampling: Sampling::default(),
             batch: Vec::new(),
@@ -193,11 +198,7 @@ impl Engine {
     /// If the kernel refuses to read its counters.
     pub fn step(&mut self, loader: &Loader) -> Result<Step, LoadError> {
         let now_ns = Clock::now();
-        let lost_before = lost_evidence(&self.counters);
-        self.counters = loader.counters()?;
-        if lost_evidence(&self.counters) > lost_before {
-            self.tracker.note_loss(nanos(Clock::now()));
-        }
+        self.count(loader)?;
         self.batch.clear();
         let drained = self.rings.drain(STEP_EVENTS, &mut self.batch);
         self.sample(loader);
@@ -214,6 +215,29 @@ impl Engine {
             u64::try_from(deadline).unwrap_or_default().saturating_add(LATENESS_NS)
         });
         Ok(Step { delivered, emptied: drained.emptied, more_due, idle, due_ns })
+    }
+
+    /// Reads the counters, and tells the tracker what was lost by them.
+    fn count(&mut self, loader: &Loader) -> Result<(), LoadError> {
+        let before = self.counters;
+        std::mem::swap(&mut self.lost, &mut self.lost_before);
+        self.counters = loader.counters_and_lost(&mut self.lost)?;
+        let until = nanos(Clock::now());
+        let has_grown = |counter| self.counters.total(counter) > before.total(counter);
+        if has_grown(Counter::EventsNoRing) {
+            self.tracker.note_loss(until);
+        }
+        if has_grown(Counter::EventsLost) {
+            for (cpu, lost) in self.lost.iter().enumerate() {
+                if *lost > self.lost_before.get(cpu).copied().unwrap_or(0) {
+                    self.tracker.note_lost_events(ring_of_cpu(cpu), until);
+                }
+            }
+        }
+        if Counter::FORGETTING.into_iter().any(has_grown) {
+            self.tracker.note_forgetting(until);
+        }
+        Ok(())
     }
 
     /// Lets more flows in if the rings have been nearly empty for long enough. The tracker hears of
@@ -403,12 +427,6 @@ impl Engine {
             resident_highest_bytes: process.resident_highest_bytes,
         }
     }
-}
-
-/// Everything that can make the tracker miss evidence.
-fn lost_evidence(counters: &Counters) -> u64 {
-    let filter = Counter::FORGETTING.into_iter().map(|counter| counters.total(counter));
-    counters.lost() + filter.sum::<u64>()
 }
 
 fn nanos(boot_ns: u64) -> Nanos {

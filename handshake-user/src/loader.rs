@@ -206,7 +206,15 @@ impl Loader {
     /// # Errors
     /// If the kernel refuses, which only a bug can make it do.
     pub fn counters(&self) -> Result<Counters, LoadError> {
-        Counters::read(&self.ebpf)
+        Counters::read(&self.ebpf, &mut Vec::new())
+    }
+
+    /// Reads the counters; `lost` gets the events that found their ring full, by CPU.
+    ///
+    /// # Errors
+    /// As [`Loader::counters`].
+    pub fn counters_and_lost(&self, lost: &mut Vec<u64>) -> Result<Counters, LoadError> {
+        Counters::read(&self.ebpf, lost)
     }
 
     /// Bytes of kernel memory that maps, rings and loaded programs hold.

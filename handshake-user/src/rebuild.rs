@@ -37,6 +37,7 @@ pub fn shows(frame: &Frame, event: &Event) -> bool {
         hook: event.hook,
         sample_shift: event.sample_shift,
         flags: event.flags,
+        ring: event.ring,
         reserved: event.reserved,
         ..Event::ZERO
     };

@@ -11,6 +11,7 @@
 
 mod deadlines;
 mod doubts;
+mod entries;
 mod index;
 mod key;
 mod left_out;
@@ -22,6 +23,7 @@ mod stats;
 mod table;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use ahash::AHashSet;
 use handshake_common::event::{flag, kind};
@@ -40,6 +42,7 @@ use segments::{Judgement, PeerSyn};
 use state::Open;
 use table::{Found, Place, Reach, Remembered, Table};
 
+pub use entries::{Entries, Entry, Numbers};
 pub use stats::Stats;
 
 /// Attempts that one call of [`Tracker::expire`] ends at most: bounds how long it takes. The rest
@@ -82,6 +85,10 @@ pub struct Tracker {
     further: usize,
     /// Only if somebody asked for it.
     census: Option<Box<Census>>,
+    /// Who forgets what has ended, and tells what was forgotten before; none where nothing is.
+    entries: Option<Arc<dyn Entries>>,
+    /// Through which ring the event came that is being looked at.
+    ring: u8,
 }
 
 impl Tracker {
@@ -94,11 +101,13 @@ impl Tracker {
             stats: Stats::default(),
             ended: Vec::new(),
             now: Nanos::MIN,
-            doubts: Doubts::default(),
+            doubts: Doubts::new(config.linger),
             left_out: LeftOut::default(),
             due: Vec::new(),
             further: 0,
             census: None,
+            entries: None,
+            ring: 0,
         }
     }
 
@@ -268,6 +277,7 @@ impl Tracker {
 
     fn observe_hashed(&mut self, seen: &Observation, hash: u64) -> Judged {
         self.expire(seen.event.time_ns as Nanos);
+        self.ring = seen.event.ring;
         if seen.event.flags & flag::EXHAUSTED != 0 {
             self.note_exhausted(seen, hash);
         }
@@ -311,6 +321,7 @@ impl Tracker {
         let was_half_open = self.census.is_none() || open.is_half_open();
         let (extras, further) = (open.extras(), open.further());
         let answer = ask(open);
+        open.note_ring(self.ring);
         self.stats.take_growth(&extras, &open.extras());
         self.further += open.further() - further;
         let id = open.id;
@@ -329,6 +340,7 @@ impl Tracker {
     fn on_syn(&mut self, seen: &Observation, hash: u64) -> Judged {
         let key = PackedKey::from_client(&seen.event);
         let found = self.find(&key, hash);
+        self.note_new_entry(seen, found, Side::Client);
         if let Some((place, id, taken)) = self.ask(found.ours, |open| open.on_syn(seen)) {
             return match taken {
                 Some(verdict) => Judged::of(id, verdict),
@@ -384,7 +396,7 @@ impl Tracker {
         {
             return self.count_late(place, Side::Server, seen);
         }
-        let id = self.begin(found, |id| Open::with_syn(id, key, seen, repeat));
+        let id = self.begin(found, seen, |id| Open::with_syn(id, key, seen, repeat));
         Judged::of(id, verdict)
     }
 
@@ -410,10 +422,18 @@ impl Tracker {
         Judged::of(memory.id, Verdict::LateCopy)
     }
 
-    fn begin(&mut self, mut found: Found, make: impl FnOnce(u64) -> Open) -> u64 {
+    fn begin(
+        &mut self,
+        mut found: Found,
+        seen: &Observation,
+        make: impl FnOnce(u64) -> Open,
+    ) -> u64 {
         self.stats.started += 1;
         let mut open = make(self.stats.started);
         self.inherit(&mut open, found);
+        if self.may_lack_entry(&open, found, seen) {
+            open.sampled.set_lossy();
+        }
         let shift = open.sampled.shift();
         self.stats.started_estimate += one_in(shift);
         if self.left_out.concerns(shift, open.began()) {
@@ -449,6 +469,7 @@ impl Tracker {
     fn on_synack(&mut self, seen: &Observation, hash: u64) -> Judged {
         let key = PackedKey::from_server(&seen.event);
         let found = self.find(&key, hash);
+        self.note_new_entry(seen, found, Side::Server);
         let has_room = self.further < FEWEST_FURTHER.max(self.config.max_attempts / 16);
         if let Some(asked) = self.ask(found.ours, |open| open.on_synack(seen, has_room)) {
             return self.settle(asked);
@@ -466,7 +487,7 @@ impl Tracker {
         {
             return self.count_late(place, Side::Client, seen);
         }
-        let id = self.begin(found, |id| Open::with_synack(id, key, seen));
+        let id = self.begin(found, seen, |id| Open::with_synack(id, key, seen));
         Judged::of(id, Verdict::BeginsWithSynAck)
     }
 
@@ -523,6 +544,7 @@ impl Tracker {
 
     /// The deadline has passed. If events were lost meanwhile, silence proves nothing.
     fn time_out(&mut self, place: u32) {
+        self.look_back(place);
         let Some(open) = self.table.get(place) else { return };
         let deadline = Some(open.deadline(self.config.timeout));
         let end = if self.doubts.of(open).is_some() {
@@ -534,6 +556,7 @@ impl Tracker {
     }
 
     fn end(&mut self, place: u32, end: End) {
+        self.retire_ended(place, &end);
         let memory = |open: &Open| {
             let (client_owner, server_owner) = open.owners();
             end.time.map(|time| Remembered {
@@ -555,7 +578,7 @@ impl Tracker {
         if let Some(census) = &mut self.census {
             census.end(&open.key.unpack(), open.is_half_open());
         }
-        let doubt = self.doubts.of(&open);
+        let doubt = self.doubts.of_ended(&open, end.outcome);
         let attempt = open.end(end, doubt);
         self.count(&attempt);
         self.ended.push(attempt);

@@ -8,6 +8,8 @@
 #[path = "../../fuzz/src/tracker.rs"]
 mod tracker;
 
+mod losses;
+
 use std::collections::HashSet;
 
 use handshake_common::event::kind;

@@ -14,14 +14,18 @@ use super::object::{no_map, object_error};
 pub struct Counters(pub [[u64; COUNTERS]; 3]);
 
 impl Counters {
-    /// Reads them.
-    pub(super) fn read(ebpf: &Ebpf) -> Result<Self, LoadError> {
+    /// Reads them; `lost` gets the events that found their ring full, by CPU.
+    pub(super) fn read(ebpf: &Ebpf, lost: &mut Vec<u64>) -> Result<Self, LoadError> {
+        lost.clear();
         let map = ebpf.map(name::COUNTERS).ok_or_else(|| no_map(name::COUNTERS))?;
         let map = PerCpuArray::<_, [u64; COUNTERS]>::try_from(map).map_err(object_error)?;
         let mut sum = [[0u64; COUNTERS]; 3];
         for (hook, row) in sum.iter_mut().enumerate() {
-            for cpu in map.get(&(hook as u32), 0).map_err(object_error)?.iter() {
+            let cpus = map.get(&(hook as u32), 0).map_err(object_error)?;
+            lost.resize(cpus.len(), 0);
+            for (cpu, lost) in cpus.iter().zip(&mut *lost) {
                 row.iter_mut().zip(cpu).for_each(|(sum, one)| *sum = sum.wrapping_add(*one));
+                *lost += cpu[Counter::EventsLost as usize];
             }
         }
         Ok(Self(sum))

@@ -75,13 +75,13 @@ pub(super) fn make_rings(bytes: u32) -> Result<Vec<(u32, MapData)>, LoadError> {
 pub(super) fn store_rings(
     ebpf: &mut Ebpf,
     rings: Vec<(u32, MapData)>,
-) -> Result<Vec<RingBuf<MapData>>, LoadError> {
+) -> Result<Vec<(u32, RingBuf<MapData>)>, LoadError> {
     let map = ebpf.map_mut(name::RINGS).ok_or_else(|| no_map(name::RINGS))?;
     let mut slots = ArrayOfMaps::<_, MapData>::try_from(map).map_err(object_error)?;
     let mut buffers = Vec::with_capacity(rings.len());
     for (cpu, ring) in rings {
         slots.set(cpu, &ring, 0).map_err(object_error)?;
-        buffers.push(RingBuf::try_from(Map::RingBuf(ring)).map_err(object_error)?);
+        buffers.push((cpu, RingBuf::try_from(Map::RingBuf(ring)).map_err(object_error)?));
     }
     Ok(buffers)
 }

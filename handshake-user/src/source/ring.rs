@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use aya::maps::{MapData, RingBuf};
-use handshake_common::event::{DecodeError, Event};
+use handshake_common::event::{DecodeError, Event, RINGS};
 use handshake_common::kept;
 
 use crate::clock::Clock;
@@ -30,6 +30,9 @@ pub trait FromRecord: Timed + Sized {
     /// # Errors
     /// If they are no event of this version.
     fn from_record(record: &[u8]) -> Result<Self, DecodeError>;
+
+    /// It came through this ring ([`Event::ring`]).
+    fn came_through(&mut self, ring: u8);
 }
 
 /// The event alone, whether its frame was kept or not.
@@ -37,12 +40,20 @@ impl FromRecord for Event {
     fn from_record(record: &[u8]) -> Result<Self, DecodeError> {
         kept::decode(record).map(|(event, _)| event)
     }
+
+    fn came_through(&mut self, ring: u8) {
+        self.ring = ring;
+    }
 }
 
 impl FromRecord for Sighting {
     fn from_record(record: &[u8]) -> Result<Self, DecodeError> {
         let (event, kept) = kept::decode(record)?;
         Ok(Self { event, frame: kept.map(|kept| Box::new(Frame::new(&kept))) })
+    }
+
+    fn came_through(&mut self, ring: u8) {
+        self.event.ring = ring;
     }
 }
 
@@ -52,6 +63,12 @@ pub struct Rings {
     /// Which ring goes first in the next drain.
     first: usize,
     fill: Fill,
+}
+
+/// [`Event::ring`] of what a CPU's programs report.
+#[must_use]
+pub fn ring_of_cpu(cpu: usize) -> u8 {
+    (cpu % usize::from(RINGS)) as u8
 }
 
 /// How full the fullest ring was when a drain began, in bytes with their headers.
@@ -64,6 +81,8 @@ pub struct Fill {
 }
 
 struct Ring {
+    /// [`Event::ring`] of what comes through it.
+    number: u8,
     buffer: RingBuf<MapData>,
     /// The kernel's two positions in bytes: how far we have read, how far it has written.
     consumed: Mapped,
@@ -90,11 +109,12 @@ pub struct Drained {
 }
 
 impl Rings {
+    /// Of each CPU one.
     pub(crate) fn new(
-        buffers: impl IntoIterator<Item = RingBuf<MapData>>,
+        buffers: impl IntoIterator<Item = (u32, RingBuf<MapData>)>,
         page_size: usize,
     ) -> io::Result<Self> {
-        let ring = |buffer| Ring::new(buffer, page_size);
+        let ring = |(cpu, buffer)| Ring::new(cpu, buffer, page_size);
         let rings = buffers.into_iter().map(ring).collect::<io::Result<_>>()?;
         Ok(Self { rings, first: 0, fill: Fill::default() })
     }
@@ -159,13 +179,14 @@ impl Rings {
 }
 
 impl Ring {
-    fn new(buffer: RingBuf<MapData>, page_size: usize) -> io::Result<Self> {
+    fn new(cpu: u32, buffer: RingBuf<MapData>, page_size: usize) -> io::Result<Self> {
         let position = |page| {
             let bytes = size_of::<u64>();
             Mapped::new(buffer.as_fd(), page * page_size, bytes, Access::Read)
         };
         let (consumed, produced) = (position(0)?, position(1)?);
-        Ok(Self { buffer, consumed, produced, horizon_ns: 0, emptied: false })
+        let number = ring_of_cpu(cpu as usize);
+        Ok(Self { number, buffer, consumed, produced, horizon_ns: 0, emptied: false })
     }
 
     fn used_bytes(&self) -> u64 {
@@ -187,7 +208,8 @@ impl Ring {
                 return taken;
             };
             match E::from_record(&record) {
-                Ok(event) => {
+                Ok(mut event) => {
+                    event.came_through(self.number);
                     self.horizon_ns = self.horizon_ns.max(event.time_ns());
                     out.push(event);
                 }

@@ -68,7 +68,7 @@ impl Open {
             ack_exact: end.completed.and_then(|completed| completed.exact),
             rst_from: end.rst_from,
             icmp: end.icmp,
-            isn_repeat: self.isn_repeat,
+            isn_repeat: self.begun.is_repeat(),
             uncertain,
             sample_shift: self.sampled.shift(),
             vlan: self.vlan,

@@ -205,7 +205,7 @@ impl Open {
         if has_room && more.further.len() + 1 < MAX_ANSWERS {
             more.further.push(answer);
         } else {
-            self.sampled.set_forgetful();
+            self.sampled.set_lossy();
         }
         Verdict::AnswersAnew
     }

@@ -4,7 +4,7 @@
 //! whatever else comes goes into a [`More`], made when the first of it comes. `segments` has the
 //! rules, `record` what is left when it ends.
 
-use handshake_common::event::{Event, flag};
+use handshake_common::event::{Event, RINGS, flag};
 use handshake_common::packet::tunnel::Layers;
 use handshake_common::sample::{MAX_SHIFT, Shift};
 
@@ -46,8 +46,8 @@ pub(super) struct Sampled(Shift);
 impl Sampled {
     const LATE: u8 = 1 << 7;
     const EXHAUSTED: u8 = 1 << 6;
-    const FORGETFUL: u8 = 1 << 5;
-    const MARKS: u8 = Self::LATE | Self::EXHAUSTED | Self::FORGETFUL;
+    const LOSSY: u8 = 1 << 5;
+    const MARKS: u8 = Self::LATE | Self::EXHAUSTED | Self::LOSSY;
 
     /// What the first event of an attempt says.
     fn of(event: &Event) -> Self {
@@ -86,17 +86,46 @@ impl Sampled {
         self.0 |= Self::EXHAUSTED;
     }
 
-    /// There was no room for an answer of it: what acknowledges that is not known for the third ACK.
-    pub(super) fn is_forgetful(self) -> bool {
-        self.0 & Self::FORGETFUL != 0
+    /// What came of it may have passed unseen: its entry in the filter's table was lost for a while,
+    /// or there was no room for an answer of it, so that the third ACK to that is not known.
+    pub(super) fn is_lossy(self) -> bool {
+        self.0 & Self::LOSSY != 0
     }
 
-    pub(super) fn set_forgetful(&mut self) {
-        self.0 |= Self::FORGETFUL;
+    pub(super) fn set_lossy(&mut self) {
+        self.0 |= Self::LOSSY;
     }
 }
 
-const _: () = assert!(MAX_SHIFT < Sampled::FORGETFUL);
+const _: () = assert!(MAX_SHIFT < Sampled::LOSSY);
+
+/// How it began, in a byte: through which ring its first event came, and whether its ISN was that of
+/// the attempt before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun(u8);
+
+impl Begun {
+    const ISN_REPEAT: u8 = 1 << 7;
+
+    fn through(ring: u8) -> Self {
+        Self(ring % RINGS)
+    }
+
+    fn ring(self) -> u8 {
+        self.0 & !Self::ISN_REPEAT
+    }
+
+    fn repeats_isn(&mut self, repeat: bool) {
+        self.0 = self.ring() | if repeat { Self::ISN_REPEAT } else { 0 };
+    }
+
+    /// Had the attempt before the same ISN?
+    pub(super) fn is_repeat(self) -> bool {
+        self.0 & Self::ISN_REPEAT != 0
+    }
+}
+
+const _: () = assert!(RINGS <= Begun::ISN_REPEAT && RINGS as u32 <= u64::BITS);
 
 /// An attempt that has begun and not ended.
 #[derive(Debug, Clone)]
@@ -114,7 +143,7 @@ pub(super) struct Open {
     pub(super) vlan: [u16; 2],
     pub(super) vlan_count: u8,
     pub(super) has_syn: bool,
-    pub(super) isn_repeat: bool,
+    pub(super) begun: Begun,
     pub(super) sampled: Sampled,
 }
 
@@ -148,11 +177,19 @@ pub(super) struct More {
     pub(super) further: Vec<Answer>,
     pub(super) crossing: Option<Box<Crossing>>,
     pub(super) layers: Option<Box<Layers>>,
+    /// The rings it was seen through, a bit each.
+    rings: u64,
 }
 
 impl More {
     /// What there is after one SYN, or before it.
-    fn after(syn: Option<&Opening>, first: Nanos, frame: u64, source: SourceId) -> Self {
+    fn after(
+        syn: Option<&Opening>,
+        first: Nanos,
+        frame: u64,
+        source: SourceId,
+        begun: Begun,
+    ) -> Self {
         let time = syn.map(|_| first);
         Self {
             syn_first: time,
@@ -171,6 +208,7 @@ impl More {
             further: Vec::new(),
             crossing: None,
             layers: None,
+            rings: 1 << begun.ring(),
         }
     }
 
@@ -203,7 +241,7 @@ impl Open {
             vlan: seen.event.vlan,
             vlan_count: seen.event.vlan_count,
             has_syn: false,
-            isn_repeat: false,
+            begun: Begun::through(seen.event.ring),
             sampled: Sampled::of(&seen.event),
         }
     }
@@ -212,7 +250,7 @@ impl Open {
     pub(super) fn with_syn(id: u64, key: PackedKey, seen: &Observation, repeat: bool) -> Self {
         let mut open = Self::begin(id, key, seen.event.seq, seen);
         open.has_syn = true;
-        open.isn_repeat = repeat;
+        open.begun.repeats_isn(repeat);
         open.syn = Opening::of(&seen.event);
         open.keep_layers(seen);
         open
@@ -235,10 +273,23 @@ impl Open {
 
     /// Room for more than a SYN.
     pub(super) fn more_mut(&mut self) -> &mut More {
-        let Self { more, syn, has_syn, first, first_frame, source, .. } = self;
+        let Self { more, syn, has_syn, first, first_frame, source, begun, .. } = self;
         more.get_or_insert_with(|| {
-            Box::new(More::after(has_syn.then_some(&*syn), *first, *first_frame, *source))
+            let syn = has_syn.then_some(&*syn);
+            Box::new(More::after(syn, *first, *first_frame, *source, *begun))
         })
+    }
+
+    /// An event of it came through this ring.
+    pub(super) fn note_ring(&mut self, ring: u8) {
+        if let Some(more) = &mut self.more {
+            more.rings |= 1 << (ring % RINGS);
+        }
+    }
+
+    /// The rings that it was seen through, a bit each.
+    pub(super) fn rings(&self) -> u64 {
+        self.more.as_ref().map_or(1 << self.begun.ring(), |more| more.rings)
     }
 
     /// All answers, the first seen first.

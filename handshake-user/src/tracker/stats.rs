@@ -21,8 +21,10 @@ pub struct Stats {
     pub bad_synack: u64,
     /// RSTs that belonged to no attempt, likewise.
     pub bad_rst: u64,
-    /// Attempts that ended while events had been lost.
+    /// Attempts that ended as uncertain.
     pub uncertain: u64,
+    /// Entries of the filter's table that were removed because their attempts had ended.
+    pub retired: u64,
     /// [`Stats::started`], had no flow been sampled out: an estimate.
     pub started_estimate: u64,
     /// [`Stats::outcomes`], likewise.
