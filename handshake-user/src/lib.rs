@@ -39,6 +39,7 @@ pub mod sampling;
 pub mod scrape;
 pub mod selection;
 pub mod series;
+pub mod slow;
 pub mod snapshot;
 pub mod source;
 pub mod stderr;
