@@ -20,7 +20,7 @@ pub(crate) use toolchain::{Compiler, TARGET};
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(crate) struct Options {
     /// Also what the privileged tests call: tcpdump, tshark, nft, ip, curl, bpftool, setcap,
-    /// systemd, man, prometheus
+    /// systemd, man, nmap, prometheus, haproxy
     #[arg(long)]
     tests: bool,
     /// Also what `vm-test` needs: QEMU, busybox, cpio
@@ -43,6 +43,7 @@ pub(crate) fn main(options: Options) -> Result<()> {
     if options.tests {
         changed |= packages::ensure(packages::TESTS)?;
         changed |= unpacked::prometheus()?.1;
+        changed |= unpacked::haproxy()?.1;
     }
     if options.vm {
         changed |= packages::ensure(packages::VM)?;
@@ -71,6 +72,11 @@ pub(crate) fn package_packages() -> Result<()> {
 /// The directory of Prometheus's programs, fetched first if they are not there.
 pub(crate) fn prometheus() -> Result<PathBuf> {
     unpacked::prometheus().map(|(dir, _)| dir)
+}
+
+/// The directory of haproxy, fetched first if it is not there.
+pub(crate) fn haproxy() -> Result<PathBuf> {
+    unpacked::haproxy().map(|(dir, _)| dir)
 }
 
 /// What `vm-test` needs, installed first if it is not there.

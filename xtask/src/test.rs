@@ -83,6 +83,7 @@ fn run_privileged(
 ) -> Result<()> {
     let mut command = cargo_test(program);
     command.env("HANDSHAKE_PROMETHEUS", setup::prometheus()?);
+    command.env("HANDSHAKE_HAPROXY", setup::haproxy()?);
     command.args(["--package", "handshake-tests", "--features", "privileged"]);
     command.args(names.iter().flat_map(|name| ["--test", name]));
     command.env("HANDSHAKE_DEB", package::of(program, false)?);

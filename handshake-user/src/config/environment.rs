@@ -12,12 +12,13 @@ use crate::nearest::nearest;
 /// What the names of all our variables begin with.
 const PREFIX: &str = "HANDSHAKE_";
 /// Variables of the suites and the build (docs/testing.md has the same list; a test compares).
-pub const KNOBS: [&str; 9] = [
+pub const KNOBS: [&str; 10] = [
     "HANDSHAKE_DEB",
     "HANDSHAKE_BIN",
     "HANDSHAKE_CORPUS",
     "HANDSHAKE_BLESS",
     "HANDSHAKE_PROMETHEUS",
+    "HANDSHAKE_HAPROXY",
     "HANDSHAKE_RANDOM_RUNS",
     "HANDSHAKE_FUZZ_RUNS",
     "HANDSHAKE_STRIDE",

@@ -20,6 +20,7 @@ pub(super) const TESTS: &[Tool] = &[
     ("bpftool", "bpftool"),
     ("setcap", "libcap2-bin"),
     ("hping3", "hping3"),
+    ("nmap", "nmap"),
     ("setpriv", "util-linux"),
     ("systemd-analyze", "systemd"),
     ("man", "man-db"),

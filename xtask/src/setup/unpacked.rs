@@ -8,26 +8,52 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace::{cache_dir, executable, is_executable, run};
+use super::packages;
+use crate::workspace::{cache_dir, executable, is_executable, output, run};
 
-/// Where Prometheus and promtool are: installed, or unpacked first if they are not there; and
-/// whether that was done. (Debian's package would start a service.)
+/// Where Prometheus and promtool are, and whether they had to be fetched first.
 pub(super) fn prometheus() -> Result<(PathBuf, bool)> {
-    let is_there =
-        |dir: &Path| ["prometheus", "promtool"].iter().all(|name| is_executable(&dir.join(name)));
-    let installed = executable("prometheus").and_then(|file| Some(file.parent()?.to_owned()));
+    programs("prometheus", &["prometheus", "promtool"], "usr/bin")
+}
+
+/// Where haproxy is, and whether it had to be fetched first. The libraries it is linked with are
+/// installed: they start nothing.
+pub(super) fn haproxy() -> Result<(PathBuf, bool)> {
+    let (dir, fetched) = programs("haproxy", &["haproxy"], "usr/sbin")?;
+    let works = || output(Command::new(dir.join("haproxy")).arg("-v"));
+    if works().is_err() {
+        let depends = output(Command::new("apt-cache").args(["depends", "haproxy"]))?;
+        packages::install("libraries of haproxy", &libraries(&depends))?;
+        works().context("haproxy does not start")?;
+    }
+    Ok((dir, fetched))
+}
+
+/// The libraries among what `apt-cache depends` says.
+fn libraries(depends: &str) -> Vec<&str> {
+    let depends = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    depends.filter(|name| name.starts_with("lib")).collect()
+}
+
+/// The directory of programs that a package brings, whose service must not be started: installed, or
+/// unpacked first if they are not there; and whether that was done.
+fn programs(package: &str, names: &[&str], within: &str) -> Result<(PathBuf, bool)> {
+    let is_there = |dir: &Path| names.iter().all(|name| is_executable(&dir.join(name)));
+    let installed = executable(names[0]).and_then(|file| Some(file.parent()?.to_owned()));
     if let Some(dir) = installed.filter(|dir| is_there(dir)) {
         return Ok((dir, false));
     }
-    let dir = cache_dir()?.join("prometheus");
-    let programs = dir.join("usr/bin");
+    let dir = cache_dir()?.join(package);
+    let programs = dir.join(within);
     if is_there(&programs) {
         return Ok((programs, false));
     }
-    eprintln!("setup: fetching Debian's prometheus into {} (once)", dir.display());
-    fetch(&dir, || Ok("prometheus".to_owned())).context(
-        "no prometheus: `apt-get` must be able to download it, or it must be installed in PATH",
-    )?;
+    eprintln!("setup: fetching Debian's {package} into {} (once)", dir.display());
+    fetch(&dir, || Ok(package.to_owned())).with_context(|| {
+        format!(
+            "no {package}: `apt-get` must be able to download it, or it must be installed in PATH"
+        )
+    })?;
     Ok((programs, true))
 }
 
@@ -63,4 +89,16 @@ fn unpack(dir: &Path) -> Result<()> {
 
 fn not_there(error: std::io::Error) -> std::io::Result<()> {
     if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_told_from_what_configures_a_service() {
+        let depends = "haproxy\n  PreDepends: init-system-helpers\n  Depends: libc6\n  Depends: \
+                       liblua5.3-0\n |Depends: libelogind0\n  Depends: adduser\n  Suggests: libx\n";
+        assert_eq!(libraries(depends), ["libc6", "liblua5.3-0"]);
+    }
 }
