@@ -27,7 +27,6 @@ use handshake_common::abi::Hook;
 use tokio::time::{Instant, sleep_until};
 
 use crate::attempt::Nanos;
-use crate::books::Books;
 use crate::census::Census;
 use crate::cli::{HookArg, WatchArgs};
 use crate::clock::Clock;
@@ -97,7 +96,6 @@ struct Watching<'a> {
     engine: Engine,
     places: Places,
     /// Kept for the screen only.
-    books: Books,
     pace: Pace,
     recorder: Option<Recorder>,
     exporter: Option<Exporter>,
@@ -189,7 +187,6 @@ impl<'a> Watching<'a> {
             loader,
             engine,
             places,
-            books: Books::new(),
             pace,
             recorder,
             exporter,
@@ -298,13 +295,13 @@ impl<'a> Watching<'a> {
 
     /// The terminal wants something.
     fn on_wake(&mut self, wake: Wake) -> Result<Reader> {
-        let Self { engine, loader, books, places, view, hidden, started, .. } = self;
+        let Self { engine, loader, places, view, hidden, started, .. } = self;
         let summary = || {
             let summary = Summary { hidden: *hidden, ..engine.summary(loader) };
             let record = view::summary_record(&summary, started.elapsed(), places.now());
             crate::stdout::json_line(&record)
         };
-        view.on_wake(wake, &World { engine, books, places, summary: &summary })
+        view.on_wake(wake, &World { engine, places, summary: &summary })
     }
 
     /// Whatever needs more (files of others, ports below 1024) must have happened before the run
@@ -361,9 +358,7 @@ impl<'a> Watching<'a> {
         for attempt in self.engine.ended() {
             let segments = self.engine.take_evidence(attempt.id);
             let view = self.places.view(&attempt, self.engine.sources());
-            if self.view.has_screen() {
-                self.books.record(&view);
-            }
+            self.view.tally(&view);
             if let Some(exporter) = &mut self.exporter {
                 exporter.record(&view);
             }

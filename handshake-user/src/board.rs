@@ -9,6 +9,7 @@ mod blind;
 mod degraded;
 mod flood;
 mod history;
+mod incident;
 mod latency;
 mod rows;
 mod standing;
@@ -19,21 +20,21 @@ use std::sync::Arc;
 use handshake_common::abi::{COUNTERS, Counter, Hook};
 
 use crate::attempt::{Nanos, OpenView};
-use crate::books::{Books, Tally};
 use crate::evidence::Segments;
-use crate::metrics::Metrics;
 use crate::outcome::Outcome;
-use crate::snapshot::{AttemptView, Latencies, Place, Role};
+use crate::snapshot::{AttemptView, Place, Role};
+use crate::windows::{ByWindow, Numbers, Window, Windows, is_service_failure};
 use rows::Maker;
-use standing::{Opens, Trails};
+use standing::{Moment, One, Opens, Trails};
 
 pub use blind::{Blind, Spell};
 pub use degraded::{Degraded, MOST_DEGRADED, Trouble};
 pub use flood::Flood;
 pub use history::{History, Rates, Totals};
+pub use incident::Failing;
 pub use latency::{Bucket, Spread};
 pub use rows::{Row, Rows};
-pub use standing::{Failing, Standing, Who};
+pub use standing::{Standing, Who};
 
 /// Recent failed attempts kept, and as many ended ones, unless the caller wants another number.
 pub const DEFAULT_ROWS: usize = 10_000;
@@ -60,10 +61,6 @@ pub struct Glance<'a> {
     pub retransmits: u64,
     /// The hooks' counters.
     pub counters: &'a [[u64; COUNTERS]; Hook::ALL.len()],
-    /// Latencies.
-    pub metrics: &'a Metrics,
-    /// Tallies by service and peer.
-    pub books: &'a Books,
     /// Names the place of an open attempt.
     pub place: &'a dyn Fn(&OpenView) -> Place<'a>,
     /// If flows were ever left out.
@@ -131,14 +128,8 @@ pub struct PlaceLine {
     pub interface: String,
     /// The host's part.
     pub role: &'static str,
-    /// Attempts ended.
-    pub ended: u64,
-    /// Of these completed.
-    pub completed: u64,
-    /// Of these failed.
-    pub failed: u64,
-    /// Copies of SYNs and SYN-ACKs.
-    pub retransmits: u64,
+    /// What became of them, by window.
+    pub numbers: Box<ByWindow>,
 }
 
 /// Something handshake said.
@@ -195,12 +186,12 @@ pub struct Board {
     pub half_open: u64,
     /// Attempts ended, by outcome.
     pub outcomes: [u64; Outcome::ALL.len()],
-    /// Distribution of latencies.
-    pub spread: Spread,
-    /// Percentiles of clean samples.
-    pub latency: Latencies,
-    /// Percentiles of samples with retransmissions.
-    pub latency_retransmitted: Latencies,
+    /// What became of all attempts, by window.
+    pub numbers: Box<ByWindow>,
+    /// Distribution of latencies, by window.
+    pub spreads: [Spread; Window::ALL.len()],
+    /// When the numbers since the start were reset, if they were; since 1970.
+    pub reset: Option<Nanos>,
     /// Counters by hook.
     pub counters: [[u64; COUNTERS]; Hook::ALL.len()],
     /// The same a second before.
@@ -219,6 +210,21 @@ pub struct Board {
     pub now: Nanos,
     trails: Trails,
     maker: Maker,
+    windows: Live,
+    /// Attempts begun and copies seen when last looked.
+    seen: (u64, u64),
+    service_failed: u64,
+    to_wall: Nanos,
+}
+
+/// What goes on being counted. A copy of a board is what it showed: it counts nothing.
+#[derive(Debug, Default)]
+struct Live(Windows);
+
+impl Clone for Live {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl Board {
@@ -236,9 +242,9 @@ impl Board {
             open: 0,
             half_open: 0,
             outcomes: [0; Outcome::ALL.len()],
-            spread: Spread::default(),
-            latency: Latencies::default(),
-            latency_retransmitted: Latencies::default(),
+            numbers: Box::default(),
+            spreads: Default::default(),
+            reset: None,
             counters: [[0; COUNTERS]; Hook::ALL.len()],
             counters_before: [[0; COUNTERS]; Hook::ALL.len()],
             watched: Vec::new(),
@@ -249,12 +255,22 @@ impl Board {
             now: begun,
             trails: Trails::default(),
             maker: Maker::default(),
+            windows: Live::default(),
+            seen: (0, 0),
+            service_failed: 0,
+            to_wall: 0,
         }
     }
 
-    /// Takes an ended attempt and its segments.
+    /// Counts an ended attempt, whether or not it is listed.
+    pub fn tally(&mut self, view: &AttemptView<'_>) {
+        self.windows.0.record(view);
+        self.trails.record(view, &self.windows.0);
+        self.service_failed += u64::from(is_service_failure(view.attempt));
+    }
+
+    /// Lists an ended attempt, with its segments.
     pub fn record(&mut self, view: &AttemptView<'_>, segments: Option<Segments>) {
-        self.trails.record(view);
         let began = (view.attempt.t_first, view.attempt.id);
         if let Ok(at) =
             self.waiting.binary_search_by_key(&began, |row| (row.attempt.t_first, row.attempt.id))
@@ -303,6 +319,7 @@ impl Board {
             self.alarms.degraded.remove(to, self.now);
             self.alarms.blind.end(to, self.now);
         }
+        self.windows.0.rename(from, to);
         self.alarms.degraded.rename(from, to);
         self.alarms.blind.rename(from, to);
         if let Some(mut watched) = watched {
@@ -329,29 +346,66 @@ impl Board {
     /// Once a second: how everything stands now; `open` are the attempts open now.
     pub fn look(&mut self, glance: &Glance<'_>, open: impl Iterator<Item = OpenView>) {
         let open = self.look_at_open(glance, open);
+        self.count(glance);
+        let felt = self.numbers[Window::TenSeconds as usize].felt;
         self.history.push(Totals {
             at: glance.now,
             started: glance.started,
             completed: sum(&glance.outcomes, Outcome::is_completed),
-            failed: sum(&glance.outcomes, Outcome::is_failure),
+            failed: self.service_failed,
             retransmits: glance.retransmits,
             lost: lost(glance.counters),
             open: self.open,
             half_open: self.half_open,
+            p50_ns: felt.p50_ns,
+            p99_ns: felt.p99_ns,
         });
         self.now = glance.now;
         self.outcomes = glance.outcomes;
         self.counters_before = std::mem::replace(&mut self.counters, *glance.counters);
         self.alarms.sample(glance.sampled, glance.to_wall);
-        self.spread = Spread::of(glance.metrics.clean());
-        self.latency = glance.metrics.clean().percentiles();
-        self.latency_retransmitted = glance.metrics.retransmitted().percentiles();
-        self.places = places(glance.books);
-        for change in self.trails.look(glance.now, glance.books, &open) {
+        let moment = Moment { now: glance.now, to_wall: glance.to_wall };
+        let (services, peers, said) = self.trails.look(moment, &self.windows.0, &open);
+        (self.services, self.peers) = (services, peers);
+        for change in said {
             self.say(glance.now, change);
         }
-        self.services = self.trails.services(glance.books, &open);
-        self.peers = self.trails.peers(glance.books, &open);
+    }
+
+    /// Numbers of all together and of places, by window.
+    fn count(&mut self, glance: &Glance<'_>) {
+        let (begun, copies) =
+            std::mem::replace(&mut self.seen, (glance.started, glance.retransmits));
+        let boot = glance.now.saturating_sub(glance.to_wall);
+        self.to_wall = glance.to_wall;
+        let windows = &mut self.windows.0;
+        windows.begin(self.begun.saturating_sub(glance.to_wall));
+        windows.seen(
+            boot,
+            glance.started.saturating_sub(begun),
+            glance.retransmits.saturating_sub(copies),
+        );
+        windows.advance(boot);
+        *self.numbers = windows.all_numbers(boot);
+        self.spreads = windows.all().sums(boot).each_ref().map(Spread::of);
+        let line = |(interface, role, numbers): (&str, Role, ByWindow)| PlaceLine {
+            interface: interface.to_owned(),
+            role: role.name(),
+            numbers: Box::new(numbers),
+        };
+        self.places = windows.places(boot).into_iter().map(line).collect();
+    }
+
+    /// What became of all attempts within a window.
+    #[must_use]
+    pub fn of(&self, window: Window) -> &Numbers {
+        &self.numbers[window as usize]
+    }
+
+    /// Numbers since the start begin anew.
+    pub fn reset(&mut self, now: Nanos) {
+        self.windows.0.reset(now.saturating_sub(self.to_wall));
+        self.reset = Some(now);
     }
 
     /// Counts open attempts by service and peer, and lists those that wait.
@@ -364,11 +418,15 @@ impl Board {
         let mut waiting = Vec::new();
         (self.open, self.half_open) = (0, 0);
         for view in attempts {
-            let half = u64::from(view.unanswered == Outcome::HalfOpen);
-            opens.add(&view.key, half);
+            let one = One {
+                began: view.began.saturating_add(glance.to_wall),
+                is_half: view.unanswered == Outcome::HalfOpen,
+                is_late: rows::is_late(&view, glance.now.saturating_sub(glance.to_wall)),
+            };
+            opens.add(&view.key, &one);
             self.open += 1;
-            self.half_open += half;
-            if rows::is_late(&view, glance.now.saturating_sub(glance.to_wall)) {
+            self.half_open += u64::from(one.is_half);
+            if one.is_late {
                 waiting.push(view);
             }
         }
@@ -393,18 +451,6 @@ fn lost(counters: &[[u64; COUNTERS]; Hook::ALL.len()]) -> u64 {
     of(Counter::EventsLost)
         + of(Counter::EventsNoRing)
         + Counter::FORGETTING.into_iter().map(of).sum::<u64>()
-}
-
-fn places(books: &Books) -> Vec<PlaceLine> {
-    let line = |((interface, role), tally): (&(String, Role), &Tally)| PlaceLine {
-        interface: interface.clone(),
-        role: role.name(),
-        ended: tally.ended(),
-        completed: tally.completed(),
-        failed: tally.failed(),
-        retransmits: tally.syn_retrans + tally.synack_retrans,
-    };
-    books.places().iter().map(line).collect()
 }
 
 #[cfg(test)]

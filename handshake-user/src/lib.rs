@@ -7,7 +7,6 @@
 pub mod app;
 pub mod attempt;
 pub mod board;
-pub mod books;
 pub mod capture;
 pub mod census;
 pub mod cli;
@@ -48,3 +47,4 @@ pub mod terminal;
 pub mod tracker;
 mod usage;
 pub mod verdict;
+pub mod windows;

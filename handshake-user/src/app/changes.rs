@@ -48,7 +48,6 @@ impl Watching<'_> {
                     say(format_args!("{from} is now called {}", interface.name));
                     self.loader.rename(interface.index, &interface.name);
                     self.places.name(interface.index, &interface.name);
-                    self.books.rename(&from, &interface.name);
                     self.targets.rename(&from, &interface.name);
                     if let Some(exporter) = &mut self.exporter {
                         exporter.rename(&from, &interface.name);

@@ -23,7 +23,6 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::attempt::Nanos;
 use crate::board::{Board, DEFAULT_ROWS, Glance, Watched};
-use crate::books::Books;
 use crate::engine::{Engine, Loss};
 use crate::evidence::Segments;
 use crate::loader::{Attachment, spawn_without_privileges};
@@ -46,7 +45,6 @@ const KEYS: usize = 256;
 /// What the engine has, for a look.
 pub(super) struct World<'a> {
     pub(super) engine: &'a Engine,
-    pub(super) books: &'a Books,
     pub(super) places: &'a Places,
     /// The summary as a JSON record, if it is wanted.
     pub(super) summary: &'a dyn Fn() -> io::Result<String>,
@@ -158,6 +156,11 @@ impl Screen {
         self.is_stale = true;
     }
 
+    /// Counts an ended attempt, listed or not.
+    pub(super) fn tally(&mut self, view: &AttemptView<'_>) {
+        self.board.tally(view);
+    }
+
     /// Takes an ended attempt and its segments.
     pub(super) fn record(&mut self, view: &AttemptView<'_>, segments: Option<Segments>) {
         self.board.record(view, segments);
@@ -240,6 +243,7 @@ impl Screen {
             Action::ExportSummary => {
                 export::summary((world.summary)()?, self.board.now, &self.exports.0);
             }
+            Action::Reset => self.board.reset(world.places.now()),
             Action::Segments(row) => {
                 // What was open a moment ago may have ended since.
                 let row =
@@ -252,7 +256,7 @@ impl Screen {
     }
 
     fn look(&mut self, world: &World<'_>) {
-        let World { engine, books, places, .. } = world;
+        let World { engine, places, .. } = world;
         for text in stderr::news() {
             self.board.say(places.now(), text);
         }
@@ -264,8 +268,6 @@ impl Screen {
             outcomes: stats.outcomes,
             retransmits: stats.syn_retrans + stats.synack_retrans,
             counters: &engine.counters().0,
-            metrics: engine.metrics(),
-            books,
             place: &|view| places.place(&view.key, view.began, view.source, engine.sources()),
             sampled: engine.sampled(),
         };

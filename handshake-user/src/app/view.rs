@@ -202,6 +202,13 @@ impl View {
         self.screen.is_some()
     }
 
+    /// One ended attempt, also one that is not to be shown.
+    pub(super) fn tally(&mut self, view: &AttemptView<'_>) {
+        if let Some(screen) = &mut self.screen {
+            screen.tally(view);
+        }
+    }
+
     /// One ended attempt, and its segments if they are wanted.
     pub(super) fn attempt(
         &mut self,

@@ -20,7 +20,7 @@ pub struct Totals {
     pub started: u64,
     /// Attempts completed.
     pub completed: u64,
-    /// Attempts failed.
+    /// Attempts failed that a service has to answer for.
     pub failed: u64,
     /// Copies of SYNs and SYN-ACKs.
     pub retransmits: u64,
@@ -30,6 +30,10 @@ pub struct Totals {
     pub open: u64,
     /// Of these answered (a gauge).
     pub half_open: u64,
+    /// Median of the time to complete, over the last ten seconds (a gauge).
+    pub p50_ns: u64,
+    /// 99th percentile, likewise.
+    pub p99_ns: u64,
 }
 
 /// What happened within a second, and how many were open at its end.
@@ -49,6 +53,10 @@ pub struct Rates {
     pub open: u64,
     /// Of these answered.
     pub half_open: u64,
+    /// Median of the time to complete.
+    pub p50_ns: u64,
+    /// 99th percentile.
+    pub p99_ns: u64,
 }
 
 impl Rates {
@@ -126,6 +134,8 @@ fn rates(from: &Totals, to: &Totals, elapsed: f64) -> Rates {
         lost: rate(|totals| totals.lost),
         open: to.open,
         half_open: to.half_open,
+        p50_ns: to.p50_ns,
+        p99_ns: to.p99_ns,
     }
 }
 

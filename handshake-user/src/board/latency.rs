@@ -1,6 +1,7 @@
 //! How latencies are distributed: counts by part between steps of 1, 2, 5, 10, …
 
-use crate::metrics::{PARTS, Parts};
+use crate::metrics::PARTS;
+use crate::windows::{Part, Sum, scale};
 
 /// Steps: 1 µs to 100 s, three a decade.
 const STEPS: usize = 25;
@@ -22,17 +23,17 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// The distribution of these samples.
+    /// The distribution of what was counted, where nothing was sent twice.
     #[must_use]
-    pub fn of(parts: &Parts) -> Self {
+    pub fn of(sum: &Sum) -> Self {
         let mut buckets: Vec<Bucket> = (0..STEPS)
             .map(|step| Bucket { from_ns: floor_ns(step), counts: [0; PARTS.len()] })
             .collect();
-        for (part, histogram) in parts.as_histograms().into_iter().flatten().enumerate() {
-            for value in histogram.iter_recorded() {
-                let at = value.value_iterated_to();
+        for (part, of) in [Part::Server, Part::Client, Part::Total].into_iter().enumerate() {
+            for (bucket, samples) in sum.samples(of).unwrap_or_default().iter().enumerate() {
+                let at = scale::from_ns(bucket);
                 let step = buckets.partition_point(|bucket| bucket.from_ns <= at).max(1) - 1;
-                buckets[step].counts[part] += value.count_at_value();
+                buckets[step].counts[part] += u64::from(*samples);
             }
         }
         let used = |bucket: &Bucket| bucket.counts.iter().any(|count| *count > 0);
@@ -58,5 +59,8 @@ mod tests {
         let steps: Vec<u64> = (0..5).map(floor_ns).collect();
         assert_eq!(steps, [1_000, 2_000, 5_000, 10_000, 20_000]);
         assert_eq!(floor_ns(STEPS - 1), 100_000_000_000);
+        for step in 0..STEPS {
+            assert_eq!(scale::from_ns(scale::bucket(floor_ns(step))), floor_ns(step));
+        }
     }
 }

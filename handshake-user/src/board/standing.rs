@@ -1,4 +1,4 @@
-//! How services and peer networks stand: their tallies, their rates, since when they fail, floods.
+//! How services and peer networks stand: their numbers by window, since when they fail, floods.
 
 use std::hash::Hash;
 use std::net::SocketAddr;
@@ -8,16 +8,12 @@ use ipnet::IpNet;
 
 use crate::attempt::{Key, Nanos};
 use crate::board::flood::{self, Flood, Signs};
-use crate::books::{Books, MOST, Tallies, Tally, network};
+use crate::board::incident::{Failing, Incidents, Waiting};
 use crate::outcome::Outcome;
-use crate::snapshot::{AttemptView, Percentiles};
-
-/// Seconds over which rates are taken and floods are judged.
-const WINDOW: usize = 10;
-/// After so long without a failure, the next one begins a new run of failures.
-const FORGIVEN: Nanos = 60_000_000_000;
-/// Services and peers whose failures are followed at once, each.
-const MOST_FAILING: usize = 2 * MOST;
+use crate::snapshot::AttemptView;
+use crate::windows::{
+    ByWindow, MOST, Numbers, Series, Window, Windows, is_service_failure, network,
+};
 
 /// Whose standing it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,19 +22,8 @@ pub enum Who {
     Service(SocketAddr),
     /// A client's network.
     Peer(IpNet),
-    /// All that have no tally of their own.
+    /// All that have no numbers of their own.
     Other,
-}
-
-/// A run of failures: no minute without one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failing {
-    /// The first.
-    pub since: Nanos,
-    /// The last.
-    pub last: Nanos,
-    /// How many.
-    pub count: u64,
 }
 
 /// See the module.
@@ -46,38 +31,25 @@ pub struct Failing {
 pub struct Standing {
     /// Whose.
     pub who: Who,
-    /// Attempts ended in a second, over the last ten.
-    pub rate: f64,
-    /// Attempts ended.
-    pub ended: u64,
-    /// Of these completed.
-    pub completed: u64,
-    /// Of these failed.
-    pub failed: u64,
-    /// By outcome, in the order of [`Outcome`].
-    pub outcomes: [u64; Outcome::ALL.len()],
-    /// Copies of SYNs and SYN-ACKs.
-    pub retransmits: u64,
-    /// SYN to SYN-ACK, clean samples.
-    pub server: Percentiles,
-    /// SYN-ACK to third ACK, clean samples.
-    pub client: Percentiles,
+    /// What became of its attempts, by window.
+    pub numbers: Box<ByWindow>,
+    /// Has any attempt ever completed?
+    pub has_completed: bool,
     /// Open now.
     pub open: u64,
     /// Of these answered.
     pub half_open: u64,
-    /// The present run of failures.
+    /// The present incident.
     pub failing: Option<Failing>,
     /// The last flood.
     pub flood: Option<Flood>,
 }
 
 impl Standing {
-    /// Part of the attempts ended, ours left out, that completed.
+    /// What became of its attempts within a window.
     #[must_use]
-    pub fn completion(&self) -> Option<f64> {
-        let ended = self.completed + self.failed;
-        (ended > 0).then(|| self.completed as f64 / ended as f64)
+    pub fn of(&self, window: Window) -> &Numbers {
+        &self.numbers[window as usize]
     }
 }
 
@@ -86,14 +58,28 @@ impl Standing {
 pub(super) struct Open {
     pub(super) all: u64,
     pub(super) half: u64,
+    pub(super) waiting: Waiting,
 }
 
 impl Open {
-    /// One more, answered or not.
-    fn add(&mut self, half: u64) {
+    fn add(&mut self, one: &One) {
         self.all += 1;
-        self.half += half;
+        self.half += u64::from(one.is_half);
+        if one.is_late && !one.is_half {
+            self.waiting.add(one.began);
+        }
     }
+}
+
+/// One open attempt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct One {
+    /// When it began, since 1970.
+    pub(super) began: Nanos,
+    /// It was answered.
+    pub(super) is_half: bool,
+    /// It should have been answered by now.
+    pub(super) is_late: bool,
 }
 
 /// The same by service and by peer network.
@@ -105,126 +91,149 @@ pub(super) struct Opens {
 
 impl Opens {
     /// Counts one. Whoever floods chooses its networks: only so many are told apart.
-    pub(super) fn add(&mut self, key: &Key, half: u64) {
-        self.services.entry(key.server_addr()).or_default().add(half);
+    pub(super) fn add(&mut self, key: &Key, one: &One) {
+        self.services.entry(key.server_addr()).or_default().add(one);
         let peer = network(key.client_addr().ip());
         if let Some(open) = self.peers.get_mut(&peer) {
-            open.add(half);
+            open.add(one);
         } else if self.peers.len() < MOST {
-            self.peers.insert(peer, Open { all: 1, half });
+            self.peers.entry(peer).or_default().add(one);
         }
     }
 }
 
-/// Counts at one second.
-#[derive(Debug, Clone, Copy, Default)]
-struct Mark {
-    at: Nanos,
-    ended: u64,
-    completed: u64,
-    half_open: u64,
-}
-
-impl Mark {
-    fn of(at: Nanos, tally: &Tally) -> Self {
-        let half_open = tally.of(Outcome::HalfOpen);
-        Self { at, ended: tally.ended(), completed: tally.completed(), half_open }
-    }
-}
-
-/// The last seconds of one key, and percentiles as of `ended`.
-#[derive(Debug, Clone)]
-struct Trail {
-    /// Written round and round.
-    marks: [Mark; WINDOW + 1],
-    next: usize,
-    ended: u64,
-    server: Percentiles,
-    client: Percentiles,
-}
-
-impl Trail {
-    fn new(first: Mark) -> Self {
-        let none = Percentiles::default();
-        Self { marks: [first; WINDOW + 1], next: 0, ended: 0, server: none, client: none }
-    }
-
-    fn push(&mut self, mark: Mark, tally: &Tally) {
-        self.marks[self.next] = mark;
-        self.next = (self.next + 1) % self.marks.len();
-        if self.ended != mark.ended {
-            let latencies = tally.clean.percentiles();
-            (self.server, self.client) = (latencies.server, latencies.client);
-            self.ended = mark.ended;
-        }
-    }
-
-    /// The oldest mark and the newest.
-    fn span(&self) -> (Mark, Mark) {
-        let newest = (self.next + self.marks.len() - 1) % self.marks.len();
-        (self.marks[self.next], self.marks[newest])
-    }
-
-    fn rate(&self) -> f64 {
-        let (from, to) = self.span();
-        let seconds = to.at.saturating_sub(from.at) as f64 / 1e9;
-        if seconds > 0.0 { to.ended.saturating_sub(from.ended) as f64 / seconds } else { 0.0 }
-    }
-}
-
-/// What the books do not keep: the last seconds.
+/// What is followed of services and peers besides their numbers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trails {
-    last_look: Option<Nanos>,
-    services: AHashMap<SocketAddr, Trail>,
-    peers: AHashMap<IpNet, Trail>,
-    failing: AHashMap<Who, Failing>,
+    incidents: Incidents,
     floods: AHashMap<SocketAddr, flood::Watch>,
 }
 
+/// This moment, in both times.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// Since 1970.
+    pub(super) now: Nanos,
+    /// Added to the attempts' times to get those since 1970.
+    pub(super) to_wall: Nanos,
+}
+
+impl Moment {
+    /// In the attempts' time.
+    pub(super) fn boot(self) -> Nanos {
+        self.now.saturating_sub(self.to_wall)
+    }
+}
+
 impl Trails {
-    /// Takes an ended attempt.
-    pub(super) fn record(&mut self, view: &AttemptView<'_>) {
+    /// Takes an ended attempt that the windows have already.
+    pub(super) fn record(&mut self, view: &AttemptView<'_>, windows: &Windows) {
         let attempt = view.attempt;
-        if !attempt.outcome.is_failure() {
-            return;
+        let service = attempt.key.server_addr();
+        let peer = network(attempt.key.client_addr().ip());
+        if attempt.outcome.is_completed() {
+            self.incidents.complete(Who::Service(service));
+            self.incidents.complete(Who::Peer(peer));
+        } else if is_service_failure(attempt) {
+            let end = attempt.t_end.unwrap_or(attempt.t_first);
+            let since = |series: Option<&Series>, at| {
+                series.map_or(0, |series| series.completed_since(at, end))
+            };
+            self.incidents.fail(Who::Service(service), attempt, view.to_wall, |at| {
+                since(windows.service(&service), at)
+            });
+            self.incidents
+                .fail(Who::Peer(peer), attempt, view.to_wall, |at| since(windows.peer(&peer), at));
         }
-        let at = attempt.t_end.unwrap_or(attempt.t_first).saturating_add(view.to_wall);
-        self.fail(Who::Service(attempt.key.server_addr()), at);
-        self.fail(Who::Peer(network(attempt.key.client_addr().ip())), at);
     }
 
-    fn fail(&mut self, who: Who, at: Nanos) {
-        if self.failing.len() >= MOST_FAILING && !self.failing.contains_key(&who) {
-            return;
+    /// Once a second: how every service and peer stands, and what is to be said of floods.
+    pub(super) fn look(
+        &mut self,
+        moment: Moment,
+        windows: &Windows,
+        open: &Opens,
+    ) -> (Vec<Standing>, Vec<Standing>, Vec<String>) {
+        self.incidents.look(moment.now);
+        let boot = moment.boot();
+        let [others, other_peers] = windows.others(boot);
+        let services = windows.services(boot);
+        let mut services = self.standings(services, &open.services, moment, Who::Service, others);
+        let peers = windows.peers(boot);
+        let peers = self.standings(peers, &open.peers, moment, Who::Peer, other_peers);
+        let said = self.judge(moment.now, &services);
+        for standing in &mut services {
+            let Who::Service(service) = standing.who else { continue };
+            standing.flood = self.floods.get(&service).and_then(flood::Watch::flood);
         }
-        let first = Failing { since: at, last: at, count: 0 };
-        let failing = self.failing.entry(who).or_insert(first);
-        if at.saturating_sub(failing.last) > FORGIVEN {
-            *failing = first;
-        }
-        failing.last = failing.last.max(at);
-        failing.count += 1;
+        (services, peers, said)
     }
 
-    /// Once a second; returns what is to be said of floods.
-    pub(super) fn look(&mut self, now: Nanos, books: &Books, open: &Opens) -> Vec<String> {
-        let before = self.last_look.replace(now).unwrap_or(now);
-        follow(&mut self.services, books.services(), before, now);
-        follow(&mut self.peers, books.peers(), before, now);
-        self.failing.retain(|_, failing| now.saturating_sub(failing.last) <= FORGIVEN);
-        self.judge(now, &open.services)
+    /// Every service or peer with numbers or an open attempt.
+    fn standings<'a, K: Copy + Eq + Hash>(
+        &self,
+        known: impl Iterator<Item = (K, &'a Series, ByWindow)>,
+        open: &AHashMap<K, Open>,
+        moment: Moment,
+        who: fn(K) -> Who,
+        others: ByWindow,
+    ) -> Vec<Standing> {
+        let mut left = open.clone();
+        let mut all: Vec<Standing> = known
+            .map(|(key, series, numbers)| {
+                let open = left.remove(&key).unwrap_or_default();
+                self.standing(who(key), Some(series), numbers, open, moment)
+            })
+            .collect();
+        let unknown = left.into_iter().take(MOST);
+        all.extend(
+            unknown.map(|(key, open)| {
+                self.standing(who(key), None, ByWindow::default(), open, moment)
+            }),
+        );
+        if others[Window::Start as usize].ended() > 0 {
+            all.push(self.standing(Who::Other, None, others, Open::default(), moment));
+        }
+        all
     }
 
-    fn judge(&mut self, now: Nanos, open: &AHashMap<SocketAddr, Open>) -> Vec<String> {
+    fn standing(
+        &self,
+        who: Who,
+        series: Option<&Series>,
+        numbers: ByWindow,
+        open: Open,
+        moment: Moment,
+    ) -> Standing {
+        let has_completed = series.is_some_and(Series::has_completed);
+        let recent = numbers[Window::TenSeconds as usize].completed();
+        let is_failing = open.waiting.is_failing(recent, moment.now);
+        let completed = |at: Nanos| {
+            let at = at.saturating_sub(moment.to_wall);
+            series.map_or(0, |series| series.completed_since(at, moment.boot()))
+        };
+        let failing = self.incidents.of(who, open.waiting, moment.now, is_failing, completed);
+        Standing {
+            who,
+            numbers: Box::new(numbers),
+            has_completed,
+            open: open.all,
+            half_open: open.half,
+            failing: failing.filter(|failing| failing.is_told(has_completed)),
+            flood: None,
+        }
+    }
+
+    fn judge(&mut self, now: Nanos, services: &[Standing]) -> Vec<String> {
         let mut said = Vec::new();
-        let half_open = open.iter().filter(|(_, open)| open.half > 0).map(|(service, _)| *service);
-        let known = self.services.keys().copied();
-        let services: ahash::AHashSet<SocketAddr> =
-            half_open.chain(known).chain(self.floods.keys().copied()).collect();
-        for service in services {
-            let mut signs = self.services.get(&service).map_or(Signs::default(), signs);
-            signs.half_open = open.get(&service).map_or(0, |open| open.half);
+        for standing in services {
+            let Who::Service(service) = standing.who else { continue };
+            let numbers = standing.of(Window::TenSeconds);
+            let signs = Signs {
+                half_open: standing.half_open,
+                given_up: numbers.outcomes[Outcome::HalfOpen as usize],
+                completed: numbers.completed(),
+            };
             let watch = self.floods.entry(service).or_default();
             match watch.judge(now, signs) {
                 Some(Flood { end: None, .. }) => said.push(format!("{service} is being flooded")),
@@ -235,117 +244,10 @@ impl Trails {
                 None => {}
             }
         }
+        let is_known: ahash::AHashSet<Who> = services.iter().map(|one| one.who).collect();
         self.floods.retain(|service, watch| {
-            !watch.is_idle() && (open.contains_key(service) || self.services.contains_key(service))
+            !watch.is_idle() && is_known.contains(&Who::Service(*service))
         });
         said
-    }
-
-    /// Every service with a tally or an open attempt.
-    pub(super) fn services(&self, books: &Books, open: &Opens) -> Vec<Standing> {
-        let mut all = standings(books.services(), &self.services, &open.services, Who::Service);
-        for standing in &mut all {
-            let Who::Service(service) = standing.who else { continue };
-            standing.flood = self.floods.get(&service).and_then(flood::Watch::flood);
-            standing.failing = self.failing.get(&standing.who).copied();
-        }
-        all
-    }
-
-    /// Every peer network with a tally or an open attempt.
-    pub(super) fn peers(&self, books: &Books, open: &Opens) -> Vec<Standing> {
-        let mut all = standings(books.peers(), &self.peers, &open.peers, Who::Peer);
-        for standing in &mut all {
-            standing.failing = self.failing.get(&standing.who).copied();
-        }
-        all
-    }
-}
-
-fn signs(trail: &Trail) -> Signs {
-    let (from, to) = trail.span();
-    Signs {
-        half_open: 0,
-        given_up: to.half_open.saturating_sub(from.half_open),
-        completed: to.completed.saturating_sub(from.completed),
-    }
-}
-
-/// Marks this second in the trail of every tally.
-fn follow<K: Copy + Eq + Hash>(
-    trails: &mut AHashMap<K, Trail>,
-    tallies: &Tallies<K>,
-    before: Nanos,
-    now: Nanos,
-) {
-    trails.retain(|key, _| tallies.of(key).is_some());
-    for (key, tally) in tallies.iter() {
-        // What is new had nothing a second ago.
-        let nothing = Mark { at: before, ..Mark::default() };
-        let trail = trails.entry(*key).or_insert_with(|| Trail::new(nothing));
-        trail.push(Mark::of(now, tally), tally);
-    }
-}
-
-fn standings<K: Copy + Eq + Hash>(
-    tallies: &Tallies<K>,
-    trails: &AHashMap<K, Trail>,
-    open: &AHashMap<K, Open>,
-    who: fn(K) -> Who,
-) -> Vec<Standing> {
-    let is_open = |key: &K, standing: &mut Standing| {
-        let open = open.get(key).copied().unwrap_or_default();
-        (standing.open, standing.half_open) = (open.all, open.half);
-    };
-    let mut all: Vec<Standing> = tallies
-        .iter()
-        .map(|(key, tally)| {
-            let mut standing = of_tally(who(*key), tally);
-            is_open(key, &mut standing);
-            if let Some(trail) = trails.get(key) {
-                standing.rate = trail.rate();
-                (standing.server, standing.client) = (trail.server, trail.client);
-            }
-            standing
-        })
-        .collect();
-    let unknown = open.keys().filter(|key| tallies.of(key).is_none());
-    all.extend(unknown.take(MOST).map(|key| {
-        let mut standing = empty(who(*key));
-        is_open(key, &mut standing);
-        standing
-    }));
-    if tallies.other().ended() > 0 {
-        all.push(of_tally(Who::Other, tallies.other()));
-    }
-    all
-}
-
-fn of_tally(who: Who, tally: &Tally) -> Standing {
-    Standing {
-        ended: tally.ended(),
-        completed: tally.completed(),
-        failed: tally.failed(),
-        outcomes: tally.outcomes,
-        retransmits: tally.syn_retrans + tally.synack_retrans,
-        ..empty(who)
-    }
-}
-
-fn empty(who: Who) -> Standing {
-    Standing {
-        who,
-        rate: 0.0,
-        ended: 0,
-        completed: 0,
-        failed: 0,
-        outcomes: [0; Outcome::ALL.len()],
-        retransmits: 0,
-        server: Percentiles::default(),
-        client: Percentiles::default(),
-        open: 0,
-        half_open: 0,
-        failing: None,
-        flood: None,
     }
 }

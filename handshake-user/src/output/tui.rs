@@ -8,11 +8,13 @@ mod attempts;
 mod banner;
 mod cursor;
 mod foot;
+mod happening;
 mod help;
 mod interfaces;
 mod keys;
 mod latency;
 mod list;
+mod numbers;
 mod overview;
 mod sheet;
 mod state;
@@ -22,6 +24,7 @@ mod tests;
 mod text;
 mod theme;
 pub mod timeline;
+mod window;
 mod words;
 
 pub use keys::Action;
@@ -64,7 +67,7 @@ fn body(ui: &mut Ui, board: &Board, mut area: Rect, buffer: &mut Buffer) {
     ui.scrollable = (0, 0);
     let is_overview = ui.tab == Tab::Overview && ui.help.is_none() && ui.detail.is_none();
     if is_overview {
-        let used = overview::numbers(ui.theme, board, area, buffer);
+        let used = numbers::draw(ui, board, area, buffer);
         area = overview::below(area, used);
     }
     let frozen = ui.frozen.take();

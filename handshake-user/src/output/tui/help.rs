@@ -14,6 +14,8 @@ const EVERYWHERE: &[&str] = &[
     "1-5, Tab, arrows left and right: another view",
     "up, down, PgUp, PgDn, Home, End or k, j, g, G: another row. What has no column or is cut of the \
      chosen row stands below the table",
+    "t, T: numbers of the next, previous window: last 10 s, minute, 5 min, 15 min, since start. z: those \
+     since the start begin anew",
     "/: filter, as --filter: port:443 host:10.0.0.0/8 outcome:refused /text/",
     "f or Space: freeze, and go on. What stands below the line FROZEN stands still; numbers and alarms \
      above it go on, and nothing is missed",
@@ -25,9 +27,11 @@ const EVERYWHERE: &[&str] = &[
 
 const OVERVIEW: &[&str] = &[
     "*Overview",
-    "Numbers are of the last ten seconds, sparklines by the second. Completed: of the attempts that ended, \
-     without unfinished ones. Lost: events and table entries since the start.",
-    "Failing: services with a failure within a minute, and when that began.",
+    "Numbers are of the window that the first line names (t), sparklines by the second. Completed: of those \
+     that completed or failed, without what clients cancelled. Connect: SYN to third ACK, retransmissions \
+     included. SYN retr: SYNs and SYN-ACKs sent again. Lost: events and table entries since the start.",
+    "Fails: services with a failure within a minute. Since: when the first failing attempt began. Its counts \
+     and its completed part are since then. Unanswered: still open, and late.",
     "The table has the latest failed attempts; above them open ones that wait: for more than a second, or that \
      had to be repeated. After: from the first packet to the end. Retr: SYNs and SYN-ACKs sent again.",
     "w: all open ones that wait, and back.",
@@ -39,9 +43,11 @@ const OVERVIEW: &[&str] = &[
 
 const SERVICES: &[&str] = &[
     "*Services",
-    "One line for each server address and port. compl: completed of those that ended. since: when the \
-     present run of failures began (no minute without one). half: half-open now. srv: SYN to SYN-ACK, \
-     cli: SYN-ACK to third ACK, of clean attempts.",
+    "One line for each server address and port, of the window that the first line names (t). compl: \
+     completed of those that completed or failed. failed: without what clients cancelled (cancel). since: \
+     when the present incident began (no minute without a failure). half: half-open now. srv: SYN to \
+     SYN-ACK, cli: SYN-ACK to third ACK, of attempts in which nothing was sent twice; retr: the part in \
+     which something was.",
     "flood: at least 50 half-open handshakes, now or given up within ten seconds, and less than half \
      completing; over when less than 25, or 70% completing, for five seconds.",
     "Enter: the failures of this service. s, S: sort by the next, previous column. r: reverse.",

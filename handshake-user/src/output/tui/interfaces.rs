@@ -6,10 +6,12 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::state::Ui;
-use super::text::{clock, count, cut, percent, period, put};
+use super::text::{clock, count, cut, latency, percent, period, put, rate};
 use super::theme::Theme;
+use super::window;
 use crate::board::{Board, PlaceLine, Trouble, Watched};
 use crate::output::escape::Escaped;
+use crate::windows::Window;
 
 type Line = (String, Style);
 
@@ -28,7 +30,9 @@ pub(super) fn draw(ui: &mut Ui, board: &Board, area: Rect, buffer: &mut Buffer) 
 
 fn lines(ui: &Ui, board: &Board, width: u16) -> Vec<Line> {
     let theme = ui.theme;
-    let mut lines = Vec::new();
+    let title = window::title(ui, board, board.of(ui.window));
+    let mut lines =
+        vec![(format!("attempts of the {title}, packets since the start"), theme.strong())];
     for watched in &board.watched {
         lines.extend(interface(watched, board, ui, width));
     }
@@ -65,7 +69,7 @@ fn interface(watched: &Watched, board: &Board, ui: &Ui, width: u16) -> Vec<Line>
         lines.push((format!("  {}", Escaped(&watched.reason)), theme.faint()));
     }
     for place in board.places.iter().filter(|place| place.interface == watched.name) {
-        lines.push((attempts(place), Style::new()));
+        lines.push((attempts(place, ui.window), Style::new()));
     }
     lines
 }
@@ -92,16 +96,18 @@ fn past(board: &Board, ui: &Ui) -> Vec<Line> {
     lines
 }
 
-fn attempts(place: &PlaceLine) -> String {
-    let ended = place.completed + place.failed;
-    let part = (ended > 0).then(|| place.completed as f64 / ended as f64);
+fn attempts(place: &PlaceLine, window: Window) -> String {
+    let numbers = &place.numbers[window as usize];
+    let felt = numbers.felt;
     format!(
-        "  as {}: {} ended, {} completed, {} failed, {} retransmits",
+        "  as {}: {}/s, {} completed, {} failed, {} retransmitted, p50 {} p99 {}",
         place.role,
-        count(place.ended),
-        percent(part),
-        count(place.failed),
-        count(place.retransmits)
+        rate(numbers.rate(numbers.ended())),
+        percent(numbers.completion()),
+        count(numbers.service_failed),
+        percent(numbers.retransmitted_part()),
+        latency(felt.count, felt.p50_ns),
+        latency(felt.count, felt.p99_ns),
     )
 }
 

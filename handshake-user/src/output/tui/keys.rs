@@ -25,6 +25,8 @@ pub enum Action {
     Export(Vec<Arc<Row>>),
     /// To write the summary to a file.
     ExportSummary,
+    /// To begin the numbers since the start anew.
+    Reset,
     /// To hand over the segments of this attempt ([`Ui::show_segments`]).
     Segments(Arc<Row>),
 }
@@ -53,6 +55,11 @@ impl Ui {
         match key.code {
             KeyCode::Char('q') => Action::Quit,
             KeyCode::Char('e') => self.export(board),
+            KeyCode::Char('z') => {
+                let said = "numbers since the start begin anew (t shows other times)";
+                self.note(said.to_owned(), board.now);
+                Action::Reset
+            }
             KeyCode::Enter => self.enter(board),
             code => {
                 self.choose(code, board);
@@ -74,6 +81,7 @@ impl Ui {
                 self.prompt = Some(Prompt { text: text.unwrap_or_default(), error: None });
             }
             KeyCode::Char('f' | ' ') => self.freeze(board),
+            KeyCode::Char(key @ ('t' | 'T')) => self.window = self.window.turn(key == 't'),
             KeyCode::Char('w') => self.turn_list_over(),
             KeyCode::Char('s' | '>') => self.sort_by(1),
             KeyCode::Char('S' | '<') => self.sort_by(-1),

@@ -7,10 +7,12 @@ use ratatui::style::Style;
 use super::state::Ui;
 use super::text::{count, cut, duration, latency, put, width};
 use super::theme::Theme;
+use super::window;
 use crate::attempt::Nanos;
 use crate::board::{Board, Bucket};
 use crate::metrics::PARTS;
-use crate::snapshot::Latencies;
+use crate::snapshot::Percentiles;
+use crate::windows::Numbers;
 
 /// Cells of a step's name.
 const STEP: u16 = 7;
@@ -26,30 +28,33 @@ pub(super) fn draw(ui: &mut Ui, board: &Board, area: Rect, buffer: &mut Buffer) 
         put(buffer, area, 0, y, &text, style);
         y += 1;
     };
-    if board.spread.buckets.is_empty() {
-        line(buffer, "no completed handshake yet", theme.faint());
+    let numbers = board.of(ui.window);
+    let buckets = &board.spreads[ui.window as usize].buckets;
+    line(buffer, &window::title(ui, board, numbers), theme.strong());
+    if numbers.felt.count == 0 {
+        line(buffer, "no completed handshake within this time", theme.faint());
     }
-    for text in percentiles(&board.latency, area.width) {
+    for text in percentiles(numbers, area.width) {
         line(buffer, &text, theme.strong());
     }
-    let again = &board.latency_retransmitted;
-    if again.total.count > 0 {
+    let again = numbers.again;
+    if again.count > 0 {
         let text = format!(
             "with retransmissions (not below): total p50 {} p99 {} of {}",
-            latency(again.total.count, again.total.p50_ns),
-            latency(again.total.count, again.total.p99_ns),
-            count(again.total.count)
+            latency(again.count, again.p50_ns),
+            latency(again.count, again.p99_ns),
+            count(again.count)
         );
         line(buffer, &text, theme.doubtful());
     }
     let used = y.min(area.height);
     let rest = Rect { y: area.y + used, height: area.height - used, ..area };
-    histogram(ui, &board.spread.buckets, rest, buffer);
+    histogram(ui, buckets, rest, buffer);
 }
 
 /// A line for each part that has samples.
-fn percentiles(latencies: &Latencies, wide: u16) -> Vec<String> {
-    let parts = [latencies.server, latencies.client, latencies.total];
+fn percentiles(numbers: &Numbers, wide: u16) -> Vec<String> {
+    let parts: [Percentiles; PARTS.len()] = [numbers.server, numbers.client, numbers.total];
     let known = PARTS.iter().zip(parts).filter(|(_, p)| p.count > 0);
     known
         .map(|(part, p)| {
@@ -57,13 +62,13 @@ fn percentiles(latencies: &Latencies, wide: u16) -> Vec<String> {
             let (p50, p90, p99, max) =
                 (show(p.p50_ns), show(p.p90_ns), show(p.p99_ns), show(p.max_ns));
             if wide < 44 {
-                return format!("{part:<7}p50 {p50:<6} p99 {p99:<6} max {max}");
+                return format!("{part:<7}p50 {p50:<6} p99 {p99:<6} all <{max}");
             }
             if wide < 70 {
-                return format!("{part:<7}p50 {p50:<7} p99 {p99:<7} max {max}");
+                return format!("{part:<7}p50 {p50:<7} p99 {p99:<7} all <{max}");
             }
             format!(
-                "{part:<7}p50 {p50:<7} p90 {p90:<7} p99 {p99:<7} max {max:<7} of {}",
+                "{part:<7}p50 {p50:<7} p90 {p90:<7} p99 {p99:<7} all below {max:<7} of {}",
                 count(p.count)
             )
         })

@@ -6,12 +6,15 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::cursor::{Cursor, Step};
+use super::overview::below;
 use super::state::{Tab, Ui};
 use super::table::{Cell, Column, Shape, Table, Widths, room_below};
-use super::text::{clock, count, latency, percent, put, rate};
+use super::text::{clock, count, cut, latency, percent, put, rate};
 use super::theme::Theme;
+use super::window;
 use crate::board::{Board, Flood, Standing, Who};
 use crate::outcome::Outcome;
+use crate::windows::{Numbers, Window};
 
 /// The columns, in their order on the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +31,12 @@ enum By {
     ClientP50,
     ClientP99,
     Retransmits,
+    Cancelled,
     Ended,
     Flood,
 }
 
-const ALL: [By; 14] = [
+const ALL: [By; 15] = [
     By::Who,
     By::Rate,
     By::Completion,
@@ -45,6 +49,7 @@ const ALL: [By; 14] = [
     By::ClientP50,
     By::ClientP99,
     By::Retransmits,
+    By::Cancelled,
     By::Ended,
     By::Flood,
 ];
@@ -104,36 +109,43 @@ impl Sheet {
         self.cursor.index(keys.len(), |who| keys.iter().position(|one| *one == who))
     }
 
-    fn compare(&self, one: &Standing, two: &Standing) -> Ordering {
+    fn compare(&self, one: &Standing, two: &Standing, window: Window) -> Ordering {
         let by = self.columns[self.by].0;
-        let order = compare(by, one, two);
+        let order = compare(by, one, two, window);
         let order = if self.descending { order.reverse() } else { order };
         // What fails, what is open, what is busy; then by name.
-        order
-            .then_with(|| {
-                (two.failed, two.half_open, two.ended).cmp(&(one.failed, one.half_open, one.ended))
-            })
-            .then_with(|| one.who.cmp(&two.who))
+        let weight = |standing: &Standing| {
+            (failed(standing, window), standing.half_open, standing.of(window).ended())
+        };
+        order.then_with(|| weight(two).cmp(&weight(one))).then_with(|| one.who.cmp(&two.who))
     }
 }
 
-fn compare(by: By, one: &Standing, two: &Standing) -> Ordering {
-    let float = |of: fn(&Standing) -> f64| of(one).total_cmp(&of(two));
-    let number = |of: fn(&Standing) -> u64| of(one).cmp(&of(two));
+/// Failures within the window, and attempts that wait if that means failing.
+fn failed(standing: &Standing, window: Window) -> u64 {
+    let waiting = standing.failing.map_or(0, |failing| failing.waiting);
+    standing.of(window).service_failed + waiting
+}
+
+fn compare(by: By, one: &Standing, two: &Standing, window: Window) -> Ordering {
+    let (first, second) = (one.of(window), two.of(window));
+    let float = |of: fn(&Numbers) -> f64| of(first).total_cmp(&of(second));
+    let number = |of: fn(&Numbers) -> u64| of(first).cmp(&of(second));
     match by {
         By::Who => one.who.cmp(&two.who),
-        By::Rate => float(|standing| standing.rate),
-        By::Completion => float(|standing| standing.completion().unwrap_or(2.0)),
-        By::Failed => number(|standing| standing.failed),
-        By::Outcomes => one.outcomes[3..].cmp(&two.outcomes[3..]),
+        By::Rate => float(|numbers| numbers.rate(numbers.ended())),
+        By::Completion => float(|numbers| numbers.completion().unwrap_or(2.0)),
+        By::Failed => failed(one, window).cmp(&failed(two, window)),
+        By::Outcomes => first.outcomes[3..].cmp(&second.outcomes[3..]),
         By::Since => one.failing.map(|f| f.since).cmp(&two.failing.map(|f| f.since)),
-        By::HalfOpen => number(|standing| standing.half_open),
-        By::ServerP50 => number(|standing| standing.server.p50_ns),
-        By::ServerP99 => number(|standing| standing.server.p99_ns),
-        By::ClientP50 => number(|standing| standing.client.p50_ns),
-        By::ClientP99 => number(|standing| standing.client.p99_ns),
-        By::Retransmits => number(|standing| standing.retransmits),
-        By::Ended => number(|standing| standing.ended),
+        By::HalfOpen => one.half_open.cmp(&two.half_open),
+        By::ServerP50 => number(|numbers| numbers.server.p50_ns),
+        By::ServerP99 => number(|numbers| numbers.server.p99_ns),
+        By::ClientP50 => number(|numbers| numbers.client.p50_ns),
+        By::ClientP99 => number(|numbers| numbers.client.p99_ns),
+        By::Retransmits => float(|numbers| numbers.retransmitted_part().unwrap_or(-1.0)),
+        By::Cancelled => number(Numbers::cancelled),
+        By::Ended => number(Numbers::ended),
         By::Flood => one.flood.map(|f| f.start).cmp(&two.flood.map(|f| f.start)),
     }
 }
@@ -151,9 +163,10 @@ fn column(by: By, title: &'static str) -> Column {
         By::HalfOpen => number("half", 5, 4),
         By::ServerP50 => number("srv p50", 8, 8),
         By::ServerP99 => number("srv p99", 8, 6),
-        By::ClientP50 => number("cli p50", 8, 10),
+        By::ClientP50 => number("cli p50", 8, 13),
         By::ClientP99 => number("cli p99", 8, 9),
-        By::Retransmits => number("retr", 5, 12),
+        By::Retransmits => number("retr", 6, 10),
+        By::Cancelled => number("cancel", 6, 12),
         By::Ended => number("ended", 6, 11),
         By::Flood => text("flood", 5, 4),
     }
@@ -170,7 +183,7 @@ impl Ui {
             _ => (&board.services, &self.services),
         };
         let mut rows: Vec<&Standing> = all.iter().filter(|one| self.admits(one)).collect();
-        rows.sort_by(|one, two| sheet.compare(one, two));
+        rows.sort_by(|one, two| sheet.compare(one, two, self.window));
         rows
     }
 }
@@ -180,14 +193,15 @@ pub(super) fn draw(ui: &mut Ui, board: &Board, area: Rect, buffer: &mut Buffer) 
     let services = ui.tab == Tab::Services;
     let rows = ui.standings(board);
     let keys: Vec<Who> = rows.iter().map(|standing| standing.who).collect();
-    let (theme, zone) = (ui.theme, ui.zone.clone());
+    let (theme, zone, window) = (ui.theme, ui.zone.clone(), ui.window);
+    let area = heading(ui, board, rows.len(), area, buffer);
     let sheet = if services { &mut ui.services } else { &mut ui.peers };
     let page = usize::from((area.height - room_below(area)).saturating_sub(1));
     let index = sheet.index(&keys);
     let top = sheet.cursor.window(index, keys.len(), page);
     let visible = rows.iter().skip(top).take(page);
     let cell = |standing: &Standing| {
-        sheet.columns.iter().map(|(by, _)| cell(*by, standing, theme, &zone)).collect()
+        sheet.columns.iter().map(|(by, _)| cell(*by, standing, window, theme, &zone)).collect()
     };
     let mut columns: Vec<Column> = sheet.columns.iter().map(|(_, column)| *column).collect();
     if rows.iter().any(|standing| standing.flood.is_some()) {
@@ -209,26 +223,47 @@ pub(super) fn draw(ui: &mut Ui, board: &Board, area: Rect, buffer: &mut Buffer) 
     }
 }
 
-fn cell(by: By, standing: &Standing, theme: Theme, zone: &jiff::tz::TimeZone) -> Cell {
-    let s = standing;
+/// How many there are and of which time the numbers are; returns the area below.
+fn heading(ui: &Ui, board: &Board, shown: usize, area: Rect, buffer: &mut Buffer) -> Rect {
+    if area.height < 6 {
+        return area;
+    }
+    let what = if ui.tab == Tab::Services { "services" } else { "client networks" };
+    let standings = if ui.tab == Tab::Services { &board.services } else { &board.peers };
+    let numbers = standings.first().map_or(board.of(ui.window), |one| one.of(ui.window));
+    let title = window::title(ui, board, numbers);
+    let text = format!("{title}: {shown} {what}");
+    put(buffer, area, 0, 0, &cut(&text, area.width.into(), ui.theme), ui.theme.strong());
+    below(area, 1)
+}
+
+fn cell(
+    by: By,
+    standing: &Standing,
+    window: Window,
+    theme: Theme,
+    zone: &jiff::tz::TimeZone,
+) -> Cell {
+    let (s, n) = (standing, standing.of(window));
     let bad = |number: u64| if number > 0 { theme.bad() } else { theme.faint() };
     match by {
         By::Who => Cell::plain(who(s.who)),
-        By::Rate => Cell::plain(rate(s.rate)),
-        By::Completion => Cell::plain(percent(s.completion())),
-        By::Failed => Cell::styled(count(s.failed), bad(s.failed)),
-        By::Outcomes => Cell::plain(failures(&s.outcomes, theme)),
+        By::Rate => Cell::plain(rate(n.rate(n.ended()))),
+        By::Completion => Cell::plain(percent(n.completion())),
+        By::Failed => Cell::styled(count(n.service_failed), bad(n.service_failed)),
+        By::Outcomes => Cell::plain(failures(&n.outcomes, theme)),
         By::Since => {
             let since = s.failing.map(|failing| clock(failing.since, zone));
             Cell::styled(since.unwrap_or_default(), theme.bad())
         }
         By::HalfOpen => Cell::plain(count(s.half_open)),
-        By::ServerP50 => Cell::plain(theme.text(latency(s.server.count, s.server.p50_ns))),
-        By::ServerP99 => Cell::plain(theme.text(latency(s.server.count, s.server.p99_ns))),
-        By::ClientP50 => Cell::plain(theme.text(latency(s.client.count, s.client.p50_ns))),
-        By::ClientP99 => Cell::plain(theme.text(latency(s.client.count, s.client.p99_ns))),
-        By::Retransmits => Cell::plain(count(s.retransmits)),
-        By::Ended => Cell::plain(count(s.ended)),
+        By::ServerP50 => Cell::plain(theme.text(latency(n.server.count, n.server.p50_ns))),
+        By::ServerP99 => Cell::plain(theme.text(latency(n.server.count, n.server.p99_ns))),
+        By::ClientP50 => Cell::plain(theme.text(latency(n.client.count, n.client.p50_ns))),
+        By::ClientP99 => Cell::plain(theme.text(latency(n.client.count, n.client.p99_ns))),
+        By::Retransmits => Cell::plain(percent(n.retransmitted_part())),
+        By::Cancelled => Cell::plain(count(n.cancelled())),
+        By::Ended => Cell::plain(count(n.ended())),
         By::Flood => flood(s.flood, theme, zone),
     }
 }

@@ -13,11 +13,11 @@ use super::table::Widths;
 use super::theme::Theme;
 use crate::attempt::{Attempt, Nanos};
 use crate::board::{Board, Row, Standing, Who};
-use crate::books::network;
 use crate::outcome::Outcome;
 use crate::output::tui::timeline::Segment;
 use crate::query::Query;
 use crate::snapshot::AttemptView;
+use crate::windows::{Window, network};
 
 /// The views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub struct Ui {
     pub(super) theme: Theme,
     pub(super) zone: TimeZone,
     pub(super) tab: Tab,
+    /// Over which time numbers are taken.
+    pub(super) window: Window,
     pub(super) help: Option<usize>,
     pub(super) detail: Option<Detail>,
     pub(super) prompt: Option<Prompt>,
@@ -111,6 +113,7 @@ impl Ui {
             theme,
             zone,
             tab: Tab::Overview,
+            window: Window::default(),
             help: None,
             detail: None,
             prompt: None,
@@ -191,7 +194,8 @@ impl Ui {
         let Some(key) = key_of(standing.who) else { return false };
         let mut had = Outcome::ALL.into_iter().filter(|outcome| {
             let open = *outcome == Outcome::HalfOpen && standing.half_open > 0;
-            open || standing.outcomes[*outcome as usize] > 0
+            let numbers = standing.of(Window::Start);
+            open || numbers.outcomes[*outcome as usize] > 0
         });
         had.any(|outcome| {
             let attempt = Attempt::blank(key, outcome);

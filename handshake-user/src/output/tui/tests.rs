@@ -7,8 +7,6 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::{Action, Theme, Ui};
 use crate::attempt::{Attempt, Endpoint, Key, OpenView};
 use crate::board::{Board, Glance};
-use crate::books::Books;
-use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::snapshot::{AttemptView, Place, Role};
 
@@ -24,7 +22,6 @@ fn key(port: u16) -> Key {
 /// Attempts refused by ports 1, 2 and 3, and open ones of ports 1 and 2, seen since the first look.
 fn board() -> Board {
     let mut board = failed();
-    let (metrics, books) = (Metrics::new(), Books::new());
     let place = Place { interface: "eth0", hook: "xdp", role: Role::Server };
     let glance = Glance {
         now: 5_000_000_000,
@@ -33,8 +30,6 @@ fn board() -> Board {
         outcomes: [0; Outcome::ALL.len()],
         retransmits: 0,
         counters: &[[0; COUNTERS]; Hook::ALL.len()],
-        metrics: &metrics,
-        books: &books,
         place: &|_| place,
         sampled: None,
     };

@@ -5,8 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use handshake_common::abi::{COUNTERS, Counter, Hook};
 use handshake_user::attempt::{Attempt, Endpoint, IcmpEnd, Key, Nanos, OpenView};
 use handshake_user::board::{Board, Glance, Watched};
-use handshake_user::books::Books;
-use handshake_user::metrics::Metrics;
 use handshake_user::outcome::{EndedBy, Outcome, Side};
 use handshake_user::output::tui::{self, Theme, Ui};
 use handshake_user::snapshot::{AttemptView, Place, Role};
@@ -26,8 +24,6 @@ pub(crate) struct World {
     pub(crate) board: Board,
     pub(crate) now: Nanos,
     pub(crate) interface: String,
-    books: Books,
-    metrics: Metrics,
     outcomes: [u64; Outcome::ALL.len()],
     retransmits: u64,
     last_id: u64,
@@ -40,8 +36,6 @@ impl World {
             board: Board::new(BEGIN, 10_000),
             now: BEGIN,
             interface: "rtc0".to_owned(),
-            books: Books::new(),
-            metrics: Metrics::new(),
             outcomes: [0; Outcome::ALL.len()],
             retransmits: 0,
             last_id: 0,
@@ -104,8 +98,7 @@ impl World {
     fn end(&mut self, attempt: &Attempt) {
         let place = Place { interface: &self.interface, hook: "tc-ingress", role: Role::Forwarded };
         let view = AttemptView { attempt, place: Some(place), to_wall: 0 };
-        self.books.record(&view);
-        self.metrics.record(attempt);
+        self.board.tally(&view);
         self.board.record(&view, None);
         self.outcomes[attempt.outcome as usize] += 1;
         self.retransmits += u64::from(attempt.syn_retrans + attempt.synack_retrans);
@@ -149,8 +142,6 @@ impl World {
             outcomes: self.outcomes,
             retransmits: self.retransmits,
             counters: &self.counters,
-            metrics: &self.metrics,
-            books: &self.books,
             place: &|_| place,
             sampled: None,
         };
