@@ -33,8 +33,8 @@ use crate::clock::Clock;
 use crate::config::Sources;
 use crate::engine::Engine;
 use crate::evidence::{Evidence, Limits};
-use crate::exit::{Failure, NOTHING_ATTACHED};
-use crate::interfaces::{self, Interface};
+use crate::exit::Failure;
+use crate::interfaces::{self, Interface, Watch};
 use crate::loader::{Files, Loader};
 use crate::places::Places;
 use crate::query::Query;
@@ -103,7 +103,7 @@ struct Watching<'a> {
     asked: Vec<crate::scrape::Asked>,
     view: View,
     targets: Targets,
-    changes: interfaces::Watch,
+    changes: Watch,
     /// How often somebody has detached us, by index: after the first time we attach again.
     fought: HashMap<u32, u32>,
     /// Interfaces that are watched and let no packet through, and why.
@@ -131,7 +131,10 @@ impl<'a> Watching<'a> {
         let format = Format::choose(args.format)?;
         // First, so that a signal that comes while attaching is not lost.
         let signals = Signals::hear()?;
-        let changes = interfaces::watch().map_err(Failure::from)?;
+        // Before the choice, so that nothing falls between.
+        let follows_route = args.interfaces.is_empty();
+        let changes = if follows_route { Watch::with_routes() } else { interfaces::watch() };
+        let changes = changes.map_err(Failure::from)?;
         let (targets, chosen) = Targets::choose(&args.interfaces)?;
         let mut recorder = recording::create(args)?;
         let wanted = args.metrics_listen.map(|address| Wanted {
@@ -208,13 +211,14 @@ impl<'a> Watching<'a> {
             stepped: Instant::now(),
         };
         chosen.iter().for_each(|interface| watching.follow_link(interface));
+        watching.tell_waiting();
         Ok(watching)
     }
 
     /// Runs until a signal, `--duration`, `--count`, or nobody reads.
     async fn run(&mut self) -> Result<()> {
         self.give_up_privileges();
-        self.service.ready(status(&self.loader, &self.engine));
+        self.service.ready(self.status());
         let far = Duration::from_secs(u64::from(u32::MAX));
         let asked = self.args.duration.unwrap_or(far);
         let end = self.started.checked_add(asked).unwrap_or(self.started + far);
@@ -233,7 +237,7 @@ impl<'a> Watching<'a> {
                     }
                     self.service.reloading();
                     self.reload()?;
-                    self.service.ready(status(&self.loader, &self.engine));
+                    self.service.ready(self.status());
                 }
                 () = sleep_until(end) => return Ok(()),
                 change = self.changes.next() => {
@@ -274,7 +278,8 @@ impl<'a> Watching<'a> {
                 }
                 () = sleep_until(next_step), if !is_congested => {
                     let step = self.engine.step(&self.loader).map_err(Failure::from)?;
-                    self.service.progressed(|| status(&self.loader, &self.engine));
+                    let (loader, engine, targets) = (&self.loader, &self.engine, &self.targets);
+                    self.service.progressed(|| status(loader, engine, targets));
                     self.stepped = Instant::now();
                     if self.show()? == Reader::Gone || self.is_enough() {
                         return Ok(());
@@ -341,7 +346,7 @@ impl<'a> Watching<'a> {
         if let Some(exporter) = &mut self.exporter {
             for asked in self.asked.drain(..) {
                 let parts = (&self.engine, &self.loader, &self.places);
-                exporter.answer(asked, parts, self.stepped);
+                exporter.answer(asked, parts, self.stepped, &|| self.targets.awaited());
             }
         }
     }
@@ -378,18 +383,23 @@ impl<'a> Watching<'a> {
         if reader == Reader::Present { Ok(self.view.flush()?) } else { Ok(reader) }
     }
 
+    fn status(&self) -> String {
+        status(&self.loader, &self.engine, &self.targets)
+    }
+
     fn summary(&self) -> Summary {
         Summary { hidden: self.hidden, ..self.engine.summary(&self.loader) }
     }
 }
 
 /// One line for the service manager.
-fn status(loader: &Loader, engine: &Engine) -> String {
+fn status(loader: &Loader, engine: &Engine, targets: &Targets) -> String {
     let names = loader.attachments().map(|attachment| attachment.name.as_str());
-    service::status(names, &engine.summary(loader))
+    service::status(names, || targets.awaited(), &engine.summary(loader))
 }
 
-/// Attaches to every interface chosen; one that refuses is said, none at all is a failure.
+/// Attaches to every interface chosen; one that refuses is said, all of them are a failure. None may
+/// be there yet.
 fn attach_all(loader: &mut Loader, chosen: &[Interface]) -> Result<()> {
     let mut failure = None;
     for interface in chosen {
@@ -405,10 +415,6 @@ fn attach_all(loader: &mut Loader, chosen: &[Interface]) -> Result<()> {
     }
     match failure {
         Some(failure) if loader.attachments().next().is_none() => Err(failure.into()),
-        None if chosen.is_empty() => {
-            let message = "there is no interface to watch; name one with -i, see `ip link`";
-            Err(Failure::new(NOTHING_ATTACHED, message).into())
-        }
         _ => Ok(()),
     }
 }

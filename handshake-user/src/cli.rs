@@ -16,7 +16,7 @@ use crate::query::Query;
 use crate::recorder::Wanted;
 use crate::series;
 
-/// Follows every TCP handshake to its outcome.
+/// Tracks every TCP connection attempt and reports one outcome for each.
 #[derive(Debug, Parser)]
 #[command(
     name = "handshake",
@@ -202,9 +202,12 @@ pub struct WatchArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Interface to watch: a name or a glob such as 'eth*'.
+    /// Interface to watch: a name, a glob such as 'eth*', or any.
     ///
-    /// Comma-separated or repeated. Without it, the interfaces of the default route.
+    /// Comma-separated or repeated. A glob also takes interfaces that appear later, and waits if
+    /// nothing matches yet; `any` is every interface that is up, loopback too. Without `-i`, the
+    /// interfaces of the default route, also when it moves; without a default route, every interface
+    /// that is up, except loopback.
     #[arg(short, long = "interface", value_name = "IFACE", value_delimiter = ',',
           help_heading = WHAT)]
     pub interfaces: Vec<String>,

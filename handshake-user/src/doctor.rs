@@ -222,7 +222,9 @@ pub fn examine(patterns: &[String]) -> Result<Report, Failure> {
 
 fn chosen(patterns: &[String]) -> Result<Vec<Interface>, Failure> {
     if patterns.is_empty() {
-        return Ok(default_route()?.interfaces);
+        let chosen = default_route()?.interfaces;
+        let lone = |all: Vec<Interface>| all.into_iter().filter(|one| one.up).collect();
+        return Ok(if chosen.is_empty() { lone(list()?) } else { chosen });
     }
     Ok(select(&list()?, patterns)?)
 }

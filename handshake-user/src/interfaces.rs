@@ -10,20 +10,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::netlink::{Attributes, Message, Refused, Requests, text, u16_at, u32_at};
 
 mod details;
+mod route;
 mod select;
 mod watch;
 
 pub use details::{Channels, Details, details};
+pub use route::{Chosen, default_route};
 pub(crate) use select::glob;
-pub use select::{SelectError, select};
+pub use select::{ANY, SelectError, Selected, select, select_or_wait};
 pub use watch::{Change, Watch, watch};
 
-/// Bytes of `struct ifinfomsg`, `struct rtmsg` and `struct ifaddrmsg`.
+/// Bytes of `struct ifinfomsg` and `struct ifaddrmsg`.
 const IFINFO_LEN: usize = 16;
-const RTMSG_LEN: usize = 12;
 const IFADDR_LEN: usize = 8;
-/// `struct rtnexthop`: length, flags, hops, interface.
-const NEXTHOP_LEN: usize = 8;
 /// Attributes within `IFLA_XDP` (`if_link.h`).
 const XDP_ATTACHED: u16 = 2;
 const XDP_PROG_ID: u16 = 4;
@@ -227,92 +226,6 @@ pub fn list() -> Result<Vec<Interface>, InterfacesError> {
     let mut all: Vec<_> = messages.iter().filter_map(Interface::decode).collect();
     all.sort_by_key(|interface| interface.index);
     Ok(all)
-}
-
-/// Interfaces chosen without being named, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chosen {
-    /// The interfaces; may be empty if there is none but loopback and it is down.
-    pub interfaces: Vec<Interface>,
-    /// Why these: the end of a sentence for people.
-    pub reason: String,
-}
-
-/// The interfaces of the default routes of IPv4 and IPv6; without any, all that are up except
-/// loopback; without these, loopback.
-///
-/// # Errors
-/// If the kernel refuses the requests.
-pub fn default_route() -> Result<Chosen, InterfacesError> {
-    let all = list()?;
-    let routed = default_route_indices()?;
-    Ok(choose(&all, &routed))
-}
-
-fn choose(all: &[Interface], routed: &HashSet<u32>) -> Chosen {
-    let chosen = |reason: &str, keep: &dyn Fn(&Interface) -> bool| Chosen {
-        interfaces: all.iter().filter(|&interface| keep(interface)).cloned().collect(),
-        reason: reason.to_owned(),
-    };
-    let mut found = chosen("the default route", &|one| routed.contains(&one.index));
-    if found.interfaces.is_empty() {
-        let reason = "there is no default route, so every interface that is up";
-        found = chosen(reason, &|one| one.up && !one.is_loopback);
-    }
-    if found.interfaces.is_empty() {
-        found = chosen("nothing but loopback is up", &|one| one.up);
-    }
-    found
-}
-
-fn default_route_indices() -> Result<HashSet<u32>, InterfacesError> {
-    let mut requests = Requests::open()?;
-    let mut found = HashSet::new();
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        let mut header = [0; RTMSG_LEN];
-        header[0] = family as u8;
-        match requests.dump(&Message::new(libc::RTM_GETROUTE, &header)) {
-            Ok(messages) => found.extend(messages.iter().flat_map(default_route_of)),
-            // A kernel without IPv6.
-            Err(refused) if refused.errno() == Some(libc::EOPNOTSUPP) => {}
-            Err(refused) => return Err(refused.into()),
-        }
-    }
-    Ok(found)
-}
-
-/// The interfaces of a route message, if it is a default route that leads somewhere.
-fn default_route_of(message: &Message) -> Vec<u32> {
-    let header = &message.payload;
-    let Some(&[_, dest_len, _, _, _, _, _, kind]) = header.first_chunk::<8>() else {
-        return Vec::new();
-    };
-    let attributes = message.attributes(RTMSG_LEN);
-    let table = attributes.clone().find(libc::RTA_TABLE).and_then(|table| u32_at(table, 0));
-    let is_main = table.is_none_or(|table| table == u32::from(libc::RT_TABLE_MAIN));
-    if dest_len != 0 || kind != libc::RTN_UNICAST || !is_main {
-        return Vec::new();
-    }
-    let direct = attributes.clone().find(libc::RTA_OIF).and_then(|index| u32_at(index, 0));
-    let several = attributes.find(libc::RTA_MULTIPATH).map(NextHops);
-    direct.into_iter().chain(several.into_iter().flatten()).collect()
-}
-
-/// Walks `RTA_MULTIPATH`.
-struct NextHops<'a>(&'a [u8]);
-
-impl Iterator for NextHops<'_> {
-    type Item = u32;
-
-    fn next(&mut self) -> Option<u32> {
-        let len = usize::from(u16_at(self.0, 0)?);
-        let index = u32_at(self.0, 4)?;
-        if len < NEXTHOP_LEN {
-            return None;
-        }
-        self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some(index)
-    }
 }
 
 /// The IP addresses of this namespace: what is local to the host.

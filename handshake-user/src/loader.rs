@@ -156,7 +156,9 @@ impl Loader {
     /// # Errors
     /// If the kernel refuses; everything works as before then.
     pub fn shed_privileges(&self, files: Files) -> Result<(), LoadError> {
-        let filters = self.attached.iter().any(Attached::has_filters);
+        // If nothing is attached yet, it may become filters.
+        let unknown = self.attached.is_empty() && !attach::has_tcx(&self.ebpf);
+        let filters = unknown || self.attached.iter().any(Attached::has_filters);
         let plans =
             shed::Plans { filters, loading: self.loads_later || !self.to_come.is_empty(), files };
         let works = || self.counters().is_ok() && attach::may_link(&self.ebpf);

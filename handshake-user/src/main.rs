@@ -73,13 +73,15 @@ fn write_pages(directory: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says whether a configuration file is right.
+/// Says whether a configuration file is valid.
 fn check(file: &Path) -> ExitCode {
     match config::check(file) {
         Ok(Checked { keys, ignored }) => {
             let s = if keys == 1 { "" } else { "s" };
             ignored.iter().for_each(|ignored| say(format_args!("handshake: {ignored}")));
-            say(format_args!("{}: right, {keys} key{s}", file.display()));
+            let found =
+                if keys == 0 { "only defaults".to_owned() } else { format!("{keys} key{s} set") };
+            say(format_args!("{}: valid, {found}", file.display()));
         }
         Err(error) => error.exit(),
     }

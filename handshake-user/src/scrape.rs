@@ -114,7 +114,7 @@ const LANDING: &str = concat!(
     "<!DOCTYPE html>\n<html lang=\"en\"><head><title>handshake</title></head><body>\n",
     "<h1>handshake ",
     env!("CARGO_PKG_VERSION"),
-    "</h1>\n<p>Follows every TCP handshake to its outcome.</p>\n<ul>\n",
+    "</h1>\n<p>Tracks every TCP connection attempt and reports one outcome for each.</p>\n<ul>\n",
     "<li><a href=\"/metrics\">/metrics</a> for Prometheus</li>\n",
     "<li><a href=\"/healthz\">/healthz</a> for supervisors</li>\n</ul>\n</body></html>\n"
 );

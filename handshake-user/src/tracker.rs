@@ -1,4 +1,4 @@
-//! Follows every connection attempt to exactly one outcome.
+//! Tracks every connection attempt to one outcome.
 //!
 //! A pure state machine: [`Tracker::observe`] takes events in order of time, [`Tracker::expire`]
 //! and [`Tracker::next_deadline`] deal with time-outs, [`Tracker::drain`] hands out what has

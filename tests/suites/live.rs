@@ -25,3 +25,5 @@ mod reload;
 mod screen;
 #[path = "live/unread.rs"]
 mod unread;
+#[path = "live/waiting.rs"]
+mod waiting;

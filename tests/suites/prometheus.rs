@@ -337,7 +337,7 @@ fn a_renamed_interface_goes_on_under_its_new_name_and_a_lost_one_is_told() -> Re
     eventually("it is told", PATIENCE, || says(&format!("{hook} 0\n")))?;
     let url = format!("http://{ENDPOINT}/healthz");
     let health = lab.server.run(&["curl", "-sS", "--max-time", "5", &url])?;
-    assert_eq!(health, "no interface is attached\n");
+    assert_eq!(health, "no interface is attached: waiting for new0\n");
     watcher.stop()?;
     Ok(())
 }

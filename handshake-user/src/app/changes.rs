@@ -14,6 +14,9 @@ use crate::stderr::say;
 /// What is said of an interface that is switched off.
 const DOWN: &str = "down";
 
+/// Stands for the name of an interface that is not there yet.
+const WAITING: &str = "nothing watched";
+
 /// Why no packet passes an interface that is there.
 fn link_trouble(interface: &Interface) -> Option<&'static str> {
     match (interface.up, interface.carrier) {
@@ -28,8 +31,10 @@ impl Watching<'_> {
         match change {
             Change::LinkUp(interface) => {
                 self.take_up(&interface)?;
+                self.follow_route()?;
                 self.follow_link(&interface);
             }
+            Change::DefaultRoute => self.follow_route()?,
             Change::LinkDown(interface) | Change::Carrier(interface) => {
                 self.follow_link(&interface);
             }
@@ -41,6 +46,7 @@ impl Watching<'_> {
                 self.fought.remove(&index);
                 self.links_down.remove(&index);
                 self.view.gone(&name, now);
+                self.tell_waiting();
             }
             Change::Renamed { from, interface } => {
                 self.view.renamed(&from, &interface.name);
@@ -56,9 +62,35 @@ impl Watching<'_> {
                     self.take_up(&interface)?;
                 }
             }
-            Change::AddressesChanged | Change::Overrun => self.places.refresh_addresses(),
+            Change::AddressesChanged => self.places.refresh_addresses(),
+            Change::Overrun => {
+                self.places.refresh_addresses();
+                self.follow_route()?;
+            }
         }
         Ok(())
+    }
+
+    /// Takes up what the default route leads through, if that decides.
+    fn follow_route(&mut self) -> Result<()> {
+        if !self.targets.follows_route() {
+            return Ok(());
+        }
+        let Self { targets, loader, .. } = self;
+        let is_watched = |index| loader.attachments().any(|one| one.index == index);
+        for interface in targets.follow(&is_watched)? {
+            self.take_up(&interface)?;
+            self.follow_link(&interface);
+        }
+        Ok(())
+    }
+
+    /// Says on the screen for what it waits, while nothing is watched.
+    pub(super) fn tell_waiting(&mut self) {
+        if self.loader.attachments().next().is_none() {
+            let awaited = format!("waiting for {}", self.targets.awaited());
+            self.view.degraded(WAITING, &awaited, self.places.now());
+        }
     }
 
     /// An interface we watched is gone, at the earliest since `from`.
@@ -122,6 +154,7 @@ impl Watching<'_> {
                 say(view::sentence(&attachment));
                 self.places.name(attachment.index, &attachment.name);
                 self.view.attached(&attachment, self.places.now());
+                self.view.found(WAITING, self.places.now());
                 self.forget_gone();
             }
             Err(error) => {

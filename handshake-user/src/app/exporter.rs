@@ -104,12 +104,14 @@ impl Exporter {
         }
     }
 
-    /// Answers. `stepped` is when the rings were last read.
+    /// Answers. `stepped` is when the rings were last read; `awaited` what is waited for if nothing
+    /// is watched.
     pub(super) fn answer(
         &mut self,
         asked: Asked,
         (engine, loader, places): (&Engine, &Loader, &Places),
         stepped: Instant,
+        awaited: &dyn Fn() -> String,
     ) {
         let Self { desk, series, hooks, kernel, since, .. } = self;
         desk.answer(asked, || {
@@ -118,6 +120,7 @@ impl Exporter {
             scrape.kernel.clone_from(kernel);
             scrape.since = *since;
             scrape.health.since_step = stepped.elapsed();
+            scrape.health.awaited = (scrape.health.attached == 0).then(awaited);
             let now = Nanos::try_from(Clock::now()).unwrap_or(Nanos::MAX);
             let none = Census::default();
             let census = engine.tracker().census().unwrap_or(&none);
@@ -150,6 +153,7 @@ fn scrape(engine: &Engine, loader: &Loader, places: &Places, hooks: &Hooks) -> S
         process: process::cost(places.to_wall()),
         health: Health {
             attached: loader.attachments().count(),
+            awaited: None,
             since_step: std::time::Duration::ZERO,
         },
     }

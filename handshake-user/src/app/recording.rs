@@ -30,7 +30,7 @@ pub(super) fn create(args: &WatchArgs) -> Result<Option<Recorder>, Failure> {
         system: format!("Linux {}", kernel_release()),
         comment: format!(
             "attempts one after the other, each as it ended; times out after {timeout} s; \
-             `handshake replay` tells the same outcomes"
+             `handshake replay` reproduces the same outcomes"
         ),
     };
     Recorder::create(settings, about).map(Some).map_err(|error| Failure::new(USAGE, error))

@@ -132,6 +132,12 @@ impl Screen {
         self.is_stale = true;
     }
 
+    /// It is as it should be again.
+    pub(super) fn find(&mut self, name: &str, now: Nanos) {
+        self.board.alarms.degraded.remove(name, now);
+        self.is_stale = true;
+    }
+
     /// An interface is down for this reason, or is up (again).
     pub(super) fn link(&mut self, name: &str, reason: Option<&str>, now: Nanos) {
         self.board.alarms.degraded.link(name, reason, now);

@@ -104,12 +104,18 @@ impl Service {
 }
 
 /// One line for `systemctl status`.
-pub(super) fn status<'a>(interfaces: impl Iterator<Item = &'a str>, summary: &Summary) -> String {
+pub(super) fn status<'a>(
+    interfaces: impl Iterator<Item = &'a str>,
+    awaited: impl FnOnce() -> String,
+    summary: &Summary,
+) -> String {
     let interfaces: Vec<&str> = interfaces.collect();
-    let interfaces =
-        if interfaces.is_empty() { "no interface".into() } else { interfaces.join(", ") };
+    let doing = match interfaces.as_slice() {
+        [] => format!("waiting for {}", awaited()),
+        interfaces => format!("watching {}", interfaces.join(", ")),
+    };
     let (started, open, lost) = (summary.started, summary.open, summary.events.lost);
-    format!("watching {interfaces}: {started} attempts, {open} open, {lost} events lost")
+    format!("{doing}: {started} attempts, {open} open, {lost} events lost")
 }
 
 #[cfg(test)]
@@ -119,8 +125,9 @@ mod tests {
     #[test]
     fn the_status_is_one_line_with_the_books() {
         let summary = Summary { started: 12, open: 2, ..Summary::default() };
-        let said = status(["eth0", "lo"].into_iter(), &summary);
+        let said = status(["eth0", "lo"].into_iter(), String::new, &summary);
         assert_eq!(said, "watching eth0, lo: 12 attempts, 2 open, 0 events lost");
-        assert!(status([].into_iter(), &summary).starts_with("watching no interface: "));
+        let waiting = status([].into_iter(), || "veth*".to_owned(), &summary);
+        assert!(waiting.starts_with("waiting for veth*: 12 attempts"), "{waiting}");
     }
 }

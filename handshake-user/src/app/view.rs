@@ -176,6 +176,13 @@ impl View {
         }
     }
 
+    /// What was degraded is so no more.
+    pub(super) fn found(&mut self, name: &str, now: Nanos) {
+        if let Some(screen) = &mut self.screen {
+            screen.find(name, now);
+        }
+    }
+
     /// An interface is down for this reason, or is up (again).
     pub(super) fn link(&mut self, name: &str, reason: Option<&str>, now: Nanos) {
         if let Some(screen) = &mut self.screen {

@@ -16,9 +16,9 @@ const HEAD: &str = "\
 # Every key is a flag without its dashes, and takes what the flag takes. Flags go before the
 # environment, the environment before this file, this file before the defaults. On SIGHUP the file
 # is read again: port, net, filter and format change at once, the others when handshake is started
-# again. `handshake config --check FILE` says whether a file is right.
+# again. `handshake config --check FILE` reports the errors of a file.
 #
-# Below, each key has its default. An empty text or list is as good as none.
+# Below, each key has its default. An empty text or list counts as not set.
 ";
 
 /// A file in which every key is commented out with its default.

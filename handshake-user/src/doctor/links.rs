@@ -224,11 +224,15 @@ fn tc(interface: &Interface, name: &str, tc: &Tc, has_ingress_qdisc: bool) -> Ch
     let device = quoted(&interface.name);
     let filters = match &tc.filters {
         Ok(filters) => filters.as_slice(),
-        Err(error) => return check(Verdict::Unknown, format!("filters not told: {error}")),
+        Err(error) => {
+            return check(Verdict::Unknown, format!("the TC filters cannot be read: {error}"));
+        }
     };
     match &tc.chain {
-        Chain::Unknown(error) => check(Verdict::Unknown, format!("TCX chain not told: {error}"))
-            .command(format!("sudo {} doctor -i {device}", program())),
+        Chain::Unknown(error) => {
+            check(Verdict::Unknown, format!("the TCX chain cannot be read: {error}"))
+                .command(format!("sudo {} doctor -i {device}", program()))
+        }
         Chain::Programs(chain) if chain.len() >= CHAIN_MAX => {
             let check = check(
                 Verdict::Blocked,

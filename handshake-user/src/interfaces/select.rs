@@ -1,7 +1,9 @@
 //! From what `-i` says to interfaces: names, alternative names and globs.
 
-use super::Interface;
+use super::{Interface, LinkKind};
 
+/// In `-i`: every interface that is up, loopback too, as in tcpdump.
+pub const ANY: &str = "any";
 /// Names that are suggested at most.
 const SUGGESTIONS: usize = 3;
 /// How alike a name must be to be suggested (Jaro-Winkler, 0 to 1).
@@ -59,10 +61,48 @@ pub fn select(all: &[Interface], patterns: &[String]) -> Result<Vec<Interface>, 
     Ok(all.iter().filter(wanted).cloned().collect())
 }
 
+/// Interfaces that were found, and patterns for which there is none yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selected {
+    /// Each once.
+    pub interfaces: Vec<Interface>,
+    /// Globs, or [`ANY`], that match nothing now.
+    pub waiting: Vec<SelectError>,
+}
+
+/// As [`select`], but a glob may match nothing yet. A name must be there: it may be misspelt.
+///
+/// # Errors
+/// For the first name that matches nothing.
+pub fn select_or_wait(all: &[Interface], patterns: &[String]) -> Result<Selected, SelectError> {
+    let mut waiting = Vec::new();
+    for pattern in patterns {
+        match select(all, std::slice::from_ref(pattern)) {
+            Err(error) if error.is_glob || pattern == ANY => waiting.push(error),
+            found => drop(found?),
+        }
+    }
+    let wanted = |interface: &&Interface| patterns.iter().any(|one| interface.matches(one));
+    Ok(Selected { interfaces: all.iter().filter(wanted).cloned().collect(), waiting })
+}
+
+impl SelectError {
+    /// The same of something that may come yet.
+    #[must_use]
+    pub fn yet(&self) -> String {
+        let Self { pattern, nearest, others, .. } = self;
+        format!("no interface matches {pattern:?} yet{}", suggestion(nearest, others))
+    }
+}
+
 impl Interface {
-    /// True if `pattern` names this interface: by name, alternative name or glob.
+    /// True if `pattern` names this interface: by name, alternative name or glob, or as one of all
+    /// that are up and can be read ([`ANY`]).
     #[must_use]
     pub fn matches(&self, pattern: &str) -> bool {
+        if pattern == ANY {
+            return self.up && !matches!(self.link, LinkKind::Other(_));
+        }
         let names = std::iter::once(&self.name).chain(&self.alt_names);
         names.into_iter().any(|name| name == pattern || glob(pattern, name))
     }
@@ -141,6 +181,29 @@ mod tests {
         let mut all = named(&["eth0"]);
         all[0].alt_names.push("enp3s0f1np1-a-long-one".to_owned());
         assert_eq!(chosen(&all, &["enp3s0*"]).unwrap(), ["eth0"]);
+    }
+
+    #[test]
+    fn any_is_every_interface_that_is_up_and_can_be_read() {
+        let mut all = named(&["lo", "eth0", "eth1", "ib0"]);
+        all[2].up = false;
+        all[3].link = LinkKind::Other(32);
+        assert_eq!(chosen(&all, &["any"]).unwrap(), ["lo", "eth0"]);
+    }
+
+    #[test]
+    fn a_glob_may_wait_and_a_name_may_not() {
+        let all = named(&["lo", "eth0"]);
+        let wait = |patterns: &[&str]| {
+            let patterns: Vec<_> = patterns.iter().map(|&one| one.to_owned()).collect();
+            select_or_wait(&all, &patterns)
+        };
+        let selected = wait(&["eth0", "veth*"]).unwrap();
+        assert_eq!(selected.interfaces, [interface(2, "eth0")]);
+        assert_eq!(selected.waiting[0].pattern, "veth*");
+        let said = selected.waiting[0].yet();
+        assert_eq!(said, r#"no interface matches "veth*" yet; did you mean "eth0"?"#);
+        assert_eq!(wait(&["eth1", "veth*"]).unwrap_err().nearest, ["eth0"]);
     }
 
     #[test]

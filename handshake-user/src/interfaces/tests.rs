@@ -1,5 +1,6 @@
 //! Decoding and choosing, without root.
 
+use super::route::{choose, default_route_of};
 use super::*;
 
 /// An Ethernet interface that is up.
@@ -110,9 +111,10 @@ fn without_a_default_route_the_choice_says_so() {
     let all = vec![lo.clone(), interface(2, "a"), down];
     let chosen = choose(&all, &HashSet::new());
     assert_eq!(chosen.interfaces, [interface(2, "a")]);
-    assert!(chosen.reason.starts_with("there is no default route"));
-    assert_eq!(choose(&all, &HashSet::from([3])).reason, "the default route");
-    assert_eq!(choose(std::slice::from_ref(&lo), &HashSet::new()).interfaces.len(), 1);
+    assert!(chosen.reason.starts_with("there is no default route") && !chosen.is_routed);
+    let routed = choose(&all, &HashSet::from([3]));
+    assert_eq!((routed.reason, routed.is_routed), ("the default route", true));
+    assert!(choose(std::slice::from_ref(&lo), &HashSet::new()).interfaces.is_empty(), "not lo");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use rtnetlink::sys::{Socket, SocketAddr};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::route::default_route_of;
 use super::{Interface, InterfacesError, list};
 use crate::netlink::{Message, Parts};
 
@@ -39,6 +40,8 @@ pub enum Change {
     },
     /// Addresses were added or removed: ask `addresses()` again.
     AddressesChanged,
+    /// A default route was added: ask `default_route()` again. Only of [`Watch::with_routes`].
+    DefaultRoute,
     /// The kernel dropped notifications. What they said about interfaces follows as changes;
     /// addresses must be asked for again.
     Overrun,
@@ -63,14 +66,30 @@ pub fn watch() -> Result<Watch, InterfacesError> {
     Watch::open(None)
 }
 
+/// Groups of notifications about routes.
+const ROUTES: i32 = libc::RTMGRP_IPV4_ROUTE | libc::RTMGRP_IPV6_ROUTE;
+
 impl Watch {
     /// As [`watch`], with a socket buffer of about `receive_bytes` for notifications.
     ///
     /// # Errors
     /// As [`watch`].
     pub fn open(receive_bytes: Option<usize>) -> Result<Self, InterfacesError> {
+        Self::subscribed(receive_bytes, 0)
+    }
+
+    /// As [`watch`], and default routes that come are told. On a router each of its routes that
+    /// changes makes a notification, so this is for those who want it.
+    ///
+    /// # Errors
+    /// As [`watch`].
+    pub fn with_routes() -> Result<Self, InterfacesError> {
+        Self::subscribed(None, ROUTES)
+    }
+
+    fn subscribed(receive_bytes: Option<usize>, more: i32) -> Result<Self, InterfacesError> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
+        let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR | more;
         socket.bind(&SocketAddr::new(0, groups as u32))?;
         if let Some(bytes) = receive_bytes {
             socket.set_rx_buf_sz(i32::try_from(bytes).unwrap_or(i32::MAX))?;
@@ -121,6 +140,12 @@ impl Watch {
                     if self.ready.back() != Some(&Change::AddressesChanged) =>
                 {
                     self.ready.push_back(Change::AddressesChanged);
+                }
+                libc::RTM_NEWROUTE
+                    if !self.ready.contains(&Change::DefaultRoute)
+                        && !default_route_of(&message).is_empty() =>
+                {
+                    self.ready.push_back(Change::DefaultRoute);
                 }
                 _ => {}
             }

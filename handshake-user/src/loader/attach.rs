@@ -311,10 +311,19 @@ pub(super) fn program_fd<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<BorrowedF
 /// Whether this process may attach by links. Asked for an interface that cannot be: the kernel looks
 /// at capabilities first.
 pub(super) fn may_link(ebpf: &Ebpf) -> bool {
+    link_to_nothing(ebpf) != Some(libc::EPERM)
+}
+
+/// Does this kernel attach to TC by links? Asked by somebody who may.
+pub(super) fn has_tcx(ebpf: &Ebpf) -> bool {
+    link_to_nothing(ebpf) == Some(libc::ENODEV)
+}
+
+/// The kernel's answer to a link to an interface that cannot be.
+fn link_to_nothing(ebpf: &Ebpf) -> Option<i32> {
     const NO_INTERFACE: u32 = i32::MAX as u32;
-    let program = ebpf.program(name::TC_EGRESS).and_then(|program| program.fd().ok());
-    let link = program.map(|fd| Link::create(fd.as_fd(), NO_INTERFACE, Target::TcxEgress));
-    !matches!(link, Some(Err(error)) if error.raw_os_error() == Some(libc::EPERM))
+    let program = ebpf.program(name::TC_EGRESS).and_then(|program| program.fd().ok())?;
+    Link::create(program.as_fd(), NO_INTERFACE, Target::TcxEgress).err()?.raw_os_error()
 }
 
 /// Loads a program. A signal makes the verifier give up with EAGAIN, and aya does not try again:

@@ -51,7 +51,7 @@ struct CheckRecord {
     finding: String,
     /// A command that helps, to be run as it is; null if there is none.
     command: Option<String>,
-    /// Where no one command helps, words; null if there are none.
+    /// Where no single command helps, advice; null if there are none.
     advice: Option<String>,
     /// A privilege is what is missing.
     lacks_privilege: bool,

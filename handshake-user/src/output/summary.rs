@@ -108,7 +108,7 @@ fn events(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, " + {} sampled out", e.sampled_out)?;
     }
     for (count, what) in [
-        (e.filtered, "outside the filter or the time of watching"),
+        (e.filtered, "ignored (by the filter, or before or after the watch)"),
         (e.late, "late"),
         (e.undecodable, "undecodable"),
     ] {

@@ -149,10 +149,12 @@ pub struct ProcessCost {
 }
 
 /// Is the program at work?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     /// Interfaces attached to.
     pub attached: usize,
+    /// What is waited for while that is none.
+    pub awaited: Option<String>,
     /// Time since rings were last read.
     pub since_step: Duration,
 }
@@ -165,7 +167,9 @@ impl Health {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         if self.attached == 0 {
-            return Some("no interface is attached".to_owned());
+            let awaited = self.awaited.as_deref();
+            let awaited = awaited.map(|one| format!(": waiting for {one}")).unwrap_or_default();
+            return Some(format!("no interface is attached{awaited}"));
         }
         (self.since_step > Self::PATIENCE)
             .then(|| format!("no events were read for {} s", self.since_step.as_secs()))

@@ -79,10 +79,10 @@ fn an_unknown_interface_is_answered_with_the_nearest_name() -> Result<()> {
 }
 
 #[test]
-fn a_pattern_that_fits_nothing_attaches_nothing() -> Result<()> {
+fn a_name_that_is_not_there_is_refused_beside_a_pattern_that_may_wait() -> Result<()> {
     let lab = Lab::direct()?;
-    let report = refuse(&lab.server, &[], &["watch", "-i", "wlan*"])?;
-    assert_refused(&report, NOTHING_ATTACHED, &["wlan*"]);
+    let report = refuse(&lab.server, &[], &["watch", "-i", "wlan*", "-i", "srv1"])?;
+    assert_refused(&report, NOTHING_ATTACHED, &["srv1", "srv0"]);
     Ok(())
 }
 

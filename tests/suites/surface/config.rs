@@ -328,7 +328,7 @@ fn a_file_that_is_not_there_is_refused() {
 fn checking_a_right_file_says_so() {
     let file = scratch("right.toml", b"port = [80, 443]\nformat = \"json\"\n");
     let said = run(&["config", "--check", path_text(&file)]);
-    assert_eq!(said.stderr, format!("{}: right, 2 keys\n", file.display()));
+    assert_eq!(said.stderr, format!("{}: valid, 2 keys set\n", file.display()));
     assert_eq!((said.stdout.as_str(), said.code), ("", Some(0)));
 }
 

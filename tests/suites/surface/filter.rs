@@ -203,7 +203,7 @@ fn what_is_not_shown_is_counted_and_what_is_not_followed_is_not() {
     assert!(text.contains(&hidden), "{text}");
     let text = summary(&["port:1"]);
     assert!(text.starts_with("attempts: 0 started = 0 ended + 0 open\n"), "{text}");
-    assert!(text.contains(" outside the filter") && !text.contains("not printed"), "{text}");
+    assert!(text.contains(" ignored (by the filter") && !text.contains("not printed"), "{text}");
 }
 
 #[test]

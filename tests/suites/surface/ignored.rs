@@ -142,7 +142,7 @@ fn a_lone_variable_or_key_is_told_and_stops_nothing() {
     let said = run(&["config", "--check", name]);
     let line = format!("handshake: {name}:2: record-files does nothing without --record\n");
     assert!(said.stderr.starts_with(&line), "{}", said.stderr);
-    assert!(said.stderr.ends_with(": right, 3 keys\n"), "{}", said.stderr);
+    assert!(said.stderr.ends_with(": valid, 3 keys set\n"), "{}", said.stderr);
     assert_eq!(said.code, Some(0));
 }
 

@@ -221,6 +221,9 @@ fn a_sick_engine_is_told_with_the_reason() {
     scrape.health.attached = 0;
     let detached = Server::start(Some(scrape.clone())).get("/healthz", "*/*");
     assert_eq!((detached.status, detached.body.as_str()), (503, "no interface is attached\n"));
+    scrape.health.awaited = Some("veth*".to_owned());
+    let waiting = Server::start(Some(scrape.clone())).get("/healthz", "*/*");
+    assert_eq!(waiting.body, "no interface is attached: waiting for veth*\n");
     scrape.health.attached = 1;
     scrape.health.since_step = Duration::from_secs(9);
     let stuck = Server::start(Some(scrape)).get("/healthz", "*/*");

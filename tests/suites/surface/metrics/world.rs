@@ -199,7 +199,7 @@ impl World {
                 max_fds: 1024,
                 start_seconds: 1_700_000_000.5,
             },
-            health: Health { attached: 1, since_step: Duration::ZERO },
+            health: Health { attached: 1, awaited: None, since_step: Duration::ZERO },
         };
         scrape.summary.self_cost = Some(SelfCost {
             programs: vec![ProgramCost {
