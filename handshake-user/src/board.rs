@@ -24,7 +24,7 @@ use crate::evidence::Segments;
 use crate::outcome::Outcome;
 use crate::snapshot::{AttemptView, Place, Role};
 use crate::windows::{ByWindow, Numbers, Window, Windows, is_service_failure};
-use rows::Maker;
+use rows::{Kept, Maker};
 use standing::{Moment, One, Opens, Trails};
 
 pub use blind::{Blind, Spell};
@@ -33,7 +33,7 @@ pub use flood::Flood;
 pub use history::{History, Rates, Totals};
 pub use incident::Failing;
 pub use latency::{Bucket, Spread};
-pub use rows::{Row, Rows};
+pub use rows::{Row, Rows, SLOW};
 pub use standing::{Standing, Who};
 
 /// Recent failed attempts kept, and as many ended ones, unless the caller wants another number.
@@ -170,6 +170,8 @@ pub struct Board {
     pub rows: Rows,
     /// Recent ended attempts, whatever became of them; numbered like the failed ones among them.
     pub ended: Rows,
+    /// Recent slow ones of these; they are kept for longer than the others.
+    pub slow: Rows,
     /// Open attempts that have waited for too long or had to be repeated: the oldest, in order.
     pub waiting: Vec<Arc<Row>>,
     /// How many there are, listed or not.
@@ -210,6 +212,7 @@ pub struct Board {
     pub now: Nanos,
     trails: Trails,
     maker: Maker,
+    kept: Kept,
     windows: Live,
     /// Attempts begun and copies seen when last looked.
     seen: (u64, u64),
@@ -234,6 +237,7 @@ impl Board {
         Self {
             rows: Rows::new(most_rows),
             ended: Rows::new(most_rows),
+            slow: Rows::new(most_rows),
             waiting: Vec::new(),
             all_waiting: 0,
             history: History::default(),
@@ -255,6 +259,7 @@ impl Board {
             now: begun,
             trails: Trails::default(),
             maker: Maker::default(),
+            kept: Kept::default(),
             windows: Live::default(),
             seen: (0, 0),
             service_failed: 0,
@@ -279,9 +284,19 @@ impl Board {
             self.waiting.remove(at);
             self.all_waiting -= 1;
         }
+        let is_slow = rows::is_slow(view.attempt);
+        let is_failure = view.attempt.outcome.is_failure();
+        let segments = if is_slow || is_failure {
+            segments
+        } else {
+            segments.into_iter().for_each(|segments| self.kept.push(view.attempt.id, segments));
+            None
+        };
         let row = self.maker.row(view, segments);
-        if view.attempt.outcome.is_failure() {
+        if is_failure {
             self.rows.push(Arc::clone(&row));
+        } else if is_slow {
+            self.slow.push(Arc::clone(&row));
         }
         self.ended.push(row);
     }
@@ -291,8 +306,14 @@ impl Board {
     pub fn row(&self, id: u64) -> Option<Arc<Row>> {
         let of = |row: &&Arc<Row>| row.attempt.id == id;
         let mut ended = self.ended.since(0).rev();
-        let failed = || self.rows.since(0).rev().find(of);
-        ended.find(of).or_else(failed).or_else(|| self.waiting.iter().find(of)).cloned()
+        let older = || self.rows.since(0).chain(self.slow.since(0)).rev().find(of);
+        ended.find(of).or_else(older).or_else(|| self.waiting.iter().find(of)).cloned()
+    }
+
+    /// The segments of an ended attempt, if they are still kept: those of completed ones give way first.
+    #[must_use]
+    pub fn segments<'a>(&'a self, row: &'a Row) -> Option<&'a Segments> {
+        row.segments.as_ref().or_else(|| self.kept.of(row.attempt.id))
     }
 
     /// Something is watched from now on, as it should be.

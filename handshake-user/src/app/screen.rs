@@ -170,7 +170,7 @@ impl Screen {
     /// Takes an ended attempt and its segments.
     pub(super) fn record(&mut self, view: &AttemptView<'_>, segments: Option<Segments>) {
         self.board.record(view, segments);
-        self.is_stale |= view.attempt.outcome.is_failure();
+        self.is_stale |= view.attempt.outcome.is_failure() || self.ui.lists_all();
     }
 
     /// Something was lost, since `from` at the earliest.
@@ -254,7 +254,7 @@ impl Screen {
                 // What was open a moment ago may have ended since.
                 let row =
                     if row.is_open { self.board.row(row.attempt.id).unwrap_or(row) } else { row };
-                let segments = segments::of(&row, world);
+                let segments = segments::of(&row, &self.board, world);
                 self.ui.look_at(row, segments, world.places.now());
             }
         }
@@ -285,7 +285,7 @@ impl Screen {
     fn follow_detail(&mut self, world: &World<'_>) {
         let Some(id) = self.ui.open_detail() else { return };
         if let Some(row) = self.board.row(id) {
-            let segments = segments::of(&row, world);
+            let segments = segments::of(&row, &self.board, world);
             self.ui.look_at(row, segments, self.board.now);
         }
     }

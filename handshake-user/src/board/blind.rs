@@ -67,6 +67,14 @@ impl Blind {
         self.spells.iter().filter(|spell| spell.until.is_some())
     }
 
+    /// Leaves out what those others have, too.
+    pub fn forget(&mut self, others: &Self) {
+        let is_among = |spell: &Spell| {
+            others.spells.iter().any(|one| (&one.name, one.from) == (&spell.name, spell.from))
+        };
+        self.spells.retain(|spell| !is_among(spell));
+    }
+
     /// How many there have been.
     #[must_use]
     pub fn times(&self) -> u64 {

@@ -98,6 +98,16 @@ impl Degraded {
         self.past.push_back(over);
     }
 
+    /// Leaves out what those others have, too, of what lasts.
+    pub fn forget(&mut self, others: &Self) {
+        let is_among = |trouble: &Trouble| {
+            let same = |one: &Trouble| one.is_of(&trouble.name, trouble.kind);
+            others.entries.iter().any(|one| same(one) && one.since == trouble.since)
+        };
+        self.entries.retain(|trouble| !is_among(trouble));
+        self.more = self.more.saturating_sub(others.more);
+    }
+
     /// An interface has another name.
     pub fn rename(&mut self, from: &str, to: &str) {
         if self.of(from).next().is_some() {

@@ -4,13 +4,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::attempt::{Attempt, Nanos, OpenView};
+use ahash::AHashMap;
+
+use crate::attempt::{Attempt, Key, Nanos, OpenView};
 use crate::evidence::Segments;
 use crate::outcome::{EndedBy, Outcome};
 use crate::snapshot::{AttemptView, Place, Role};
 
 /// An open attempt is listed after this long, or as soon as something was sent twice.
 const PATIENCE: Nanos = 1_000_000_000;
+/// A completed attempt that took so long is slow.
+pub const SLOW: Nanos = 500_000_000;
+const SECOND: Nanos = 1_000_000_000;
+/// A client whose SYN is not repeated for so long does not repeat it.
+const NO_REPETITION: Nanos = 2 * SECOND;
 
 /// One attempt and its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +28,11 @@ pub struct Row {
     pub attempt: Attempt,
     /// It has not ended.
     pub is_open: bool,
-    /// Its segments, if they were kept.
+    /// Its segments, if they were kept with it ([`super::Board::segments`] has more).
     pub segments: Option<Segments>,
+    /// The failed attempt of the same connect before it: its SYN crossed what ended that one, or followed
+    /// an error that the client did not take as final.
+    pub repeats: Option<Arc<Self>>,
     place: Option<(Arc<str>, &'static str, Role)>,
     to_wall: Nanos,
 }
@@ -72,6 +82,49 @@ impl Row {
     pub fn retransmits(&self) -> u32 {
         self.attempt.syn_retrans.saturating_add(self.attempt.synack_retrans)
     }
+
+    /// Completed, but something was sent twice or it took [`SLOW`].
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        is_slow(&self.attempt)
+    }
+
+    /// Open and unanswered, and the client should have sent its SYN again by now, but has not.
+    #[must_use]
+    pub fn gave_up(&self, now: Nanos) -> bool {
+        let Some(last) = self.attempt.t_syn_last.filter(|_| self.is_open) else { return false };
+        let silent = now.saturating_sub(last.saturating_add(self.to_wall));
+        let took = last.saturating_sub(self.attempt.t_first);
+        let due = next_syn(self.attempt.syn_retrans, took);
+        silent > due + due / 4 + SECOND / 2
+    }
+
+    /// One SYN, never repeated for as long as any client would have waited: the connect was cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        let a = &self.attempt;
+        let is_silent = a.outcome == Outcome::NoAnswer && a.ended_by == EndedBy::Timeout;
+        let is_long = a.latency_end().is_some_and(|ns| ns >= NO_REPETITION);
+        !self.is_open && is_silent && a.syn_retrans == 0 && a.uncertain.is_none() && is_long
+    }
+}
+
+/// [`Row::is_slow`] of an attempt.
+pub(super) fn is_slow(attempt: &Attempt) -> bool {
+    let is_long = || attempt.latency_total().is_some_and(|total| total >= SLOW);
+    attempt.outcome.is_completed() && (attempt.is_retransmitted() || is_long())
+}
+
+/// How long after its last SYN a client sends it again, having sent it so many times more within `took`.
+/// Most double the time between two; Linux does so after five seconds of one a second.
+fn next_syn(copies: u32, took: Nanos) -> Nanos {
+    let copies = copies.min(10);
+    let doublings = (1 << copies) - 1;
+    if took >= doublings * SECOND * 3 / 4 {
+        let first = if copies == 0 { SECOND } else { (took / doublings).max(SECOND) };
+        return first << copies;
+    }
+    SECOND << copies.saturating_sub(4)
 }
 
 /// Should this open attempt be listed, at `boot_now`?
@@ -88,6 +141,7 @@ pub(super) fn waiting(view: &OpenView, place: Place<'_>, to_wall: Nanos) -> Arc<
         attempt: so_far(view),
         is_open: true,
         segments: None,
+        repeats: None,
         place: Some((place.interface.into(), place.hook, place.role)),
         to_wall,
     })
@@ -99,6 +153,7 @@ fn so_far(view: &OpenView) -> Attempt {
         id: view.id,
         source: view.source,
         t_first: view.began,
+        t_syn_last: (!view.answered).then_some(view.last),
         syn_retrans: view.syn_retrans,
         synack_retrans: view.synack_retrans,
         synack_isns: u32::from(view.answered),
@@ -169,22 +224,83 @@ impl Rows {
     }
 }
 
+/// Failed attempts that may be followed by another of the same connect. Bounded: the oldest goes.
+#[derive(Debug, Clone, Default)]
+struct Connects {
+    rows: AHashMap<(Key, u32), Arc<Row>>,
+    order: VecDeque<(Key, u32)>,
+}
+
+impl Connects {
+    const MOST: usize = 1_024;
+
+    /// The first failed attempt of the same connect, if this one failed, too.
+    fn before(&self, attempt: &Attempt) -> Option<Arc<Row>> {
+        let is_one = attempt.isn_repeat && attempt.outcome.is_failure();
+        let row = is_one.then(|| self.rows.get(&(attempt.key, attempt.client_isn)))??;
+        Some(Arc::clone(row.repeats.as_ref().unwrap_or(row)))
+    }
+
+    fn push(&mut self, row: &Arc<Row>) {
+        let a = &row.attempt;
+        if !matches!(a.outcome, Outcome::Refused | Outcome::IcmpUnreachable) {
+            return;
+        }
+        let connect = (a.key, a.client_isn);
+        if self.rows.insert(connect, Arc::clone(row)).is_none() {
+            self.order.push_back(connect);
+        }
+        if self.order.len() > Self::MOST {
+            let oldest = self.order.pop_front();
+            oldest.and_then(|connect| self.rows.remove(&connect));
+        }
+    }
+}
+
+/// Segments of completed attempts; the oldest give way.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    attempts: VecDeque<(u64, Arc<Segments>)>,
+    segments: usize,
+}
+
+impl Kept {
+    /// Segments kept in all.
+    const MOST: usize = 12_000;
+
+    pub(super) fn push(&mut self, id: u64, segments: Segments) {
+        self.segments += segments.iter().count();
+        self.attempts.push_back((id, Arc::new(segments)));
+        while self.segments > Self::MOST {
+            let Some((_, oldest)) = self.attempts.pop_front() else { return };
+            self.segments -= oldest.iter().count();
+        }
+    }
+
+    pub(super) fn of(&self, id: u64) -> Option<&Segments> {
+        let found = self.attempts.iter().rev().find(|(one, _)| *one == id);
+        found.map(|(_, segments)| &**segments)
+    }
+}
+
 /// Makes rows of ended attempts.
 #[derive(Debug, Clone)]
 pub(super) struct Maker {
     next: u64,
     interface: Arc<str>,
+    failed: Connects,
 }
 
 impl Default for Maker {
     fn default() -> Self {
-        Self { next: 0, interface: "".into() }
+        Self { next: 0, interface: "".into(), failed: Connects::default() }
     }
 }
 
 impl Maker {
     /// The row of an ended attempt and its segments.
     pub(super) fn row(&mut self, view: &AttemptView<'_>, segments: Option<Segments>) -> Arc<Row> {
+        let repeats = self.failed.before(view.attempt);
         let place = view.place.map(|place| {
             // Mostly the same name as the one before.
             if *self.interface != *place.interface {
@@ -194,21 +310,24 @@ impl Maker {
         });
         let seq = self.next;
         self.next += 1;
-        Arc::new(Row {
+        let row = Arc::new(Row {
             seq,
             attempt: view.attempt.clone(),
             is_open: false,
             segments,
+            repeats,
             place,
             to_wall: view.to_wall,
-        })
+        });
+        self.failed.push(&row);
+        row
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attempt::{Endpoint, Key};
+    use crate::attempt::Endpoint;
 
     #[test]
     fn failed_ones_are_found_by_their_numbers_among_all() {

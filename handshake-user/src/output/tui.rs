@@ -4,6 +4,8 @@
 //! terminal itself belongs to `app::screen`. One file a view; `table` leaves out the columns that do not
 //! fit; nothing is told by colour alone; strings from outside are escaped where they are formatted.
 
+mod acknowledged;
+mod advice;
 mod attempts;
 mod banner;
 mod cursor;
@@ -59,7 +61,7 @@ pub fn draw(frame: &mut Frame<'_>, ui: &mut Ui, board: &Board) {
     let said = foot::said(ui, board, area);
     let height = area.height.saturating_sub(used + foot::height(ui, &said, area));
     body(ui, board, Rect { y: area.y + used, height, ..area }, buffer);
-    foot::draw(ui, &said, area, buffer);
+    foot::draw(ui, board, &said, area, buffer);
 }
 
 /// The view. What is frozen stands below a line that says so; what goes on stands above it.

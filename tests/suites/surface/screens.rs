@@ -1,6 +1,8 @@
 //! The terminal UI: what each view shows at three sizes, compared with golden files. A `>` before a line
 //! says that something in it is marked by reversed colours.
 
+#[path = "screens/attempts.rs"]
+mod attempts;
 #[path = "screens/world.rs"]
 mod world;
 

@@ -70,7 +70,10 @@ fn spawn(
     let work = move || {
         let said = match write_file(now, write) {
             Ok((what, path)) => format!("wrote {what} to {}", path.display()),
-            Err(error) => format!("cannot write a file in the current directory: {error}"),
+            Err(error) => {
+                let at = std::env::current_dir().unwrap_or_default();
+                format!("cannot write a file in {}: {error}", at.display())
+            }
         };
         // Nobody hears it if the screen is gone.
         let _ = answer.send(said);
@@ -96,8 +99,8 @@ fn create(now: Nanos) -> io::Result<(File, PathBuf)> {
     let time = Timestamp::from_nanosecond(i128::from(now)).map_err(io::Error::other)?;
     let time = time.to_zoned(TimeZone::system()).strftime("%Y%m%d-%H%M%S").to_string();
     let mut tries = (1..=TRIES).map(|number| match number {
-        1 => format!("handshake-{time}.json"),
-        number => format!("handshake-{time}-{number}.json"),
+        1 => format!("handshake-{time}.jsonl"),
+        number => format!("handshake-{time}-{number}.jsonl"),
     });
     loop {
         let Some(name) = tries.next() else { return Err(io::ErrorKind::AlreadyExists.into()) };

@@ -4,16 +4,16 @@ use handshake_common::event::{Event, kind};
 
 use super::World;
 use crate::attempt::{Nanos, Opening};
-use crate::board::Row;
+use crate::board::{Board, Row};
 use crate::evidence::{Seen, Segments};
 use crate::output::tui::timeline::{Segment, from_record, icmp_words, options};
 
 /// What is known of its segments: those kept, else what its record tells.
-pub(super) fn of(row: &Row, world: &World<'_>) -> Vec<Segment> {
+pub(super) fn of(row: &Row, board: &Board, world: &World<'_>) -> Vec<Segment> {
     let kept =
         |segments: &Segments| segments.iter().map(|seen| segment(row, seen, world)).collect();
     let open = || world.engine.evidence()?.of(row.attempt.id);
-    match row.segments.as_ref().or_else(open) {
+    match board.segments(row).or_else(open) {
         Some(segments) => kept(segments),
         None => from_record(&row.attempt, world.places.to_wall()),
     }

@@ -1,29 +1,38 @@
 //! The table of attempts: its columns, its title, and what stands there if it is empty.
 
+use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::list::{By, Line, outcome};
+use super::list::{By, Kind, Line, outcome};
 use super::overview::below;
 use super::state::Ui;
 use super::table::{Cell, Column, Shape, Table, room_below};
 use super::text::{clock, count, cut, duration, put, width};
 use super::theme::Theme;
 use super::words::evidence;
+use crate::attempt::Nanos;
 use crate::board::{Board, Row};
 use crate::output::escape::Escaped;
 
-const COLUMNS: [Column; 8] = [
-    Column { title: "ended", least: 8, rank: 2, shape: Shape::Text },
-    Column { title: "outcome", least: 16, rank: 0, shape: Shape::Text },
-    Column { title: "client", least: 14, rank: 4, shape: Shape::Address },
-    Column { title: "server", least: 16, rank: 1, shape: Shape::Address },
-    Column { title: "after", least: 6, rank: 3, shape: Shape::Number },
-    Column { title: "evidence", least: 10, rank: 5, shape: Shape::Text },
-    Column { title: "retr", least: 5, rank: 6, shape: Shape::Number },
-    Column { title: "iface", least: 6, rank: 7, shape: Shape::Text },
-];
+/// The column of a value. Where completed attempts are listed, how long it took and what was sent twice
+/// count for more than where they ended.
+fn column(by: By, is_of_all: bool) -> Column {
+    let column = |title, least, rank, shape| Column { title, least, rank, shape };
+    match by {
+        By::Time => column("ended", 8, 2, Shape::Text),
+        By::Outcome => column("outcome", 16, 0, Shape::Text),
+        By::Client => column("client", 14, if is_of_all { 5 } else { 4 }, Shape::Address),
+        By::Server => column("server", 16, 1, Shape::Address),
+        By::After | By::Slow => {
+            column(if is_of_all { "total" } else { "after" }, 6, 3, Shape::Number)
+        }
+        By::Retransmits => column("retr", 5, if is_of_all { 4 } else { 6 }, Shape::Number),
+        By::Interface => column("iface", 6, 7, Shape::Text),
+        By::Evidence => column("evidence", 10, if is_of_all { 6 } else { 5 }, Shape::Rest),
+    }
+}
 
 /// Draws the table; `now` is the board as it is, `shown` as it was frozen.
 pub(super) fn draw(ui: &mut Ui, shown: &Board, now: &Board, area: Rect, buffer: &mut Buffer) {
@@ -49,14 +58,20 @@ pub(super) fn draw(ui: &mut Ui, shown: &Board, now: &Board, area: Rect, buffer: 
     let rows: Vec<Vec<Cell>> = (top..len.min(top + page))
         .filter_map(|index| ui.list.line(index))
         .map(|line| match line {
-            Line::Row(row) => cells(row, shown.now, theme, &zone),
+            Line::Row(row) => {
+                let again = ui.list.again(row).len();
+                let cell = |by: &By| cell(*by, row, again, shown.now, theme, &zone);
+                ui.columns.iter().map(cell).collect()
+            }
             Line::More(more) => vec![Cell::styled(more_waiting(more), theme.doubtful())],
         })
         .collect();
     let none = rows.is_empty();
-    let by = By::ALL.iter().position(|by| *by == ui.list.by).unwrap_or(0);
+    let by = ui.columns.iter().position(|by| *by == ui.list.by).unwrap_or(usize::MAX);
     let chosen = (!none).then(|| index - top);
-    let table = Table { columns: &COLUMNS, sort: (by, ui.list.descending), rows, chosen, theme };
+    let is_of_all = ui.list.is_of_all();
+    let columns: Vec<Column> = ui.columns.iter().map(|by| column(*by, is_of_all)).collect();
+    let table = Table { columns: &columns, sort: (by, ui.list.descending), rows, chosen, theme };
     table.draw(area, buffer, &mut ui.widths);
     if none {
         let text = cut(nothing(ui, now), area.width.saturating_sub(1).into(), theme);
@@ -73,27 +88,52 @@ fn more_waiting(more: u64) -> String {
 fn title(ui: &Ui, shown: &Board, index: usize, len: usize) -> [String; 2] {
     let list = &ui.list;
     let place = if len > 0 { format!("  ({} of {len})", index + 1) } else { String::new() };
-    let (failed, waiting) = (list.failed(), list.waiting() as u64 + list.unlisted);
-    if list.is_waiting_only {
+    let waiting = list.waiting() as u64 + list.unlisted;
+    if list.kind == Kind::Waiting {
         let which = match list.unlisted {
             0 => format!("waiting: {waiting}"),
             _ => format!("waiting: {waiting}, the oldest {}", list.waiting()),
         };
         return [format!("{which}{place}  w: failed ones"), format!("{which}{place}")];
     }
-    let kept = shown.rows.len();
-    // What is no longer kept has gone without having been looked at by this filter.
-    let failed = match (shown.rows.taken() == kept as u64, ui.is_choosy()) {
-        (true, _) => failed.to_string(),
-        (_, false) => format!("the last {failed} of {}", shown.rows.taken()),
-        (_, true) => format!("{failed} of the last {kept}"),
+    let number = number(ui, shown);
+    let (long, short) = match (list.is_of_all(), list.kind) {
+        (false, _) => ("failed attempts", "failed"),
+        (true, Kind::All) => ("ended attempts", "ended"),
+        (true, _) => ("none failed; ended attempts", "ended"),
     };
-    match waiting {
-        0 => [format!("failed attempts: {failed}{place}"), format!("failed: {failed}{place}")],
-        n => [
-            format!("failed attempts: {failed}, waiting: {n}{place}"),
-            format!("failed: {failed}, waiting: {n}{place}"),
-        ],
+    let mut which = number;
+    if waiting > 0 {
+        which.push_str(&format!(", waiting: {waiting}"));
+    }
+    let short = format!("{short}: {which}{place}");
+    if list.by == By::Slow {
+        which.push_str(", slow ones first");
+    }
+    which.push_str(&place);
+    if list.kind == Kind::All {
+        which.push_str("  a: failed ones");
+    }
+    [format!("{long}: {which}"), short]
+}
+
+/// How many ended attempts are listed, and of how many.
+fn number(ui: &Ui, shown: &Board) -> String {
+    let listed = ui.list.ended();
+    let (kept, taken) = if ui.list.is_of_all() {
+        let more = shown.slow.since(0).chain(shown.rows.since(0));
+        let more = more.filter(|row| row.seq < shown.ended.first()).count();
+        (shown.ended.len() + more, shown.ended.taken())
+    } else {
+        (shown.rows.len(), shown.rows.taken())
+    };
+    // What is no longer kept has gone without having been looked at by this filter.
+    match (taken == kept as u64, ui.is_choosy()) {
+        (true, _) => listed.to_string(),
+        (false, false) if ui.list.is_of_all() => format!("{listed} kept of {taken}"),
+        (false, false) => format!("the last {listed} of {taken}"),
+        (false, true) if ui.list.is_of_all() => format!("{listed} of {kept} kept"),
+        (false, true) => format!("{listed} of the last {kept}"),
     }
 }
 
@@ -101,7 +141,7 @@ fn title(ui: &Ui, shown: &Board, index: usize, len: usize) -> [String; 2] {
 fn nothing(ui: &Ui, board: &Board) -> &'static str {
     if ui.is_choosy() {
         "none passes the filter (Esc: all)"
-    } else if ui.list.is_waiting_only {
+    } else if ui.list.kind == Kind::Waiting {
         "no open attempt waits"
     } else if board.history.now().started > 0.0 || board.outcomes.iter().any(|count| *count > 0) {
         "no attempt has failed"
@@ -110,21 +150,33 @@ fn nothing(ui: &Ui, board: &Board) -> &'static str {
     }
 }
 
-fn cells(row: &Row, now: i64, theme: Theme, zone: &jiff::tz::TimeZone) -> Vec<Cell> {
+fn cell(by: By, row: &Row, again: usize, now: Nanos, theme: Theme, zone: &TimeZone) -> Cell {
     let a = &row.attempt;
-    let ended = a.t_end.map(|end| row.began().saturating_add(end.saturating_sub(a.t_first)));
-    let time =
-        if row.is_open { "open".to_owned() } else { clock(ended.unwrap_or(row.began()), zone) };
-    let style = if row.is_open { theme.doubtful() } else { theme.outcome(a.outcome) };
-    let place = row.view().place.map(|place| Escaped(place.interface).to_string());
-    vec![
-        Cell::plain(time),
-        Cell::styled(outcome(row), style),
-        Cell::plain(a.key.client_addr().to_string()),
-        Cell::plain(format!("{} {}", theme.arrow(), a.key.server_addr())),
-        Cell::plain(row.lasted(now).map_or_else(String::new, |ns| theme.text(duration(ns)))),
-        Cell::plain(theme.text(evidence(row, theme))),
-        Cell::plain(count(row.retransmits().into())),
-        Cell::plain(place.unwrap_or_default()),
-    ]
+    match by {
+        By::Time if row.is_open => Cell::plain("open"),
+        By::Time => {
+            let ended =
+                a.t_end.map(|end| row.began().saturating_add(end.saturating_sub(a.t_first)));
+            Cell::plain(clock(ended.unwrap_or(row.began()), zone))
+        }
+        By::Outcome => {
+            let style = if row.is_open { theme.doubtful() } else { theme.outcome(a.outcome) };
+            Cell::styled(outcome(row, now), style)
+        }
+        By::Client => Cell::plain(a.key.client_addr().to_string()),
+        By::Server => Cell::plain(format!("{} {}", theme.arrow(), a.key.server_addr())),
+        By::After | By::Slow => {
+            let lasted = row.lasted(now).map_or_else(String::new, |ns| theme.text(duration(ns)));
+            Cell::styled(lasted, if row.is_slow() { theme.doubtful() } else { Style::new() })
+        }
+        By::Retransmits => {
+            let style = if row.is_slow() { theme.doubtful() } else { Style::new() };
+            Cell::styled(count(row.retransmits().into()), style)
+        }
+        By::Interface => {
+            let place = row.view().place.map(|place| Escaped(place.interface).to_string());
+            Cell::plain(place.unwrap_or_default())
+        }
+        By::Evidence => Cell::plain(theme.text(evidence(row, again, theme))),
+    }
 }

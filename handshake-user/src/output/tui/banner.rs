@@ -70,29 +70,32 @@ fn all(ui: &Ui, board: &Board) -> Vec<Alarm> {
         let (long, short) = (theme.text(long), theme.text(short));
         alarms.push(Alarm { long, short, style });
     };
-    for (reason, lost) in &board.alarms.lost {
+    let told = ui.acknowledged.unknown(&board.alarms);
+    for (reason, lost) in &told.lost {
         let (long, short) = losses(reason, lost, board.now, &ui.zone);
         tell(long, short, theme.alarm());
     }
-    if let Some((long, short)) = blind(&board.alarms.blind, board.now, &ui.zone) {
+    if let Some((long, short)) = blind(&told.blind, board.now, &ui.zone) {
         tell(long, short, theme.alarm());
     }
-    for trouble in board.alarms.degraded.iter() {
+    for trouble in told.degraded.iter() {
         let (name, reason) = (Escaped(&trouble.name), Escaped(&trouble.reason));
         let since = period(trouble.since, None, board.now, &ui.zone);
         let short = format!("DEGRADED {name} {}", span(board.now.saturating_sub(trouble.since)));
         tell(format!("DEGRADED {name}: {reason}, {since}"), short, theme.alarm());
     }
-    if board.alarms.degraded.more() > 0 {
-        let text = format!("DEGRADED: {} more", board.alarms.degraded.more());
+    if told.degraded.more() > 0 {
+        let text = format!("DEGRADED: {} more", told.degraded.more());
         tell(text.clone(), text, theme.alarm());
     }
-    if let Some(sampled) = board.alarms.sampled {
+    if let Some(sampled) = told.sampled {
         let (long, short) = sampling(sampled, &time(sampled.first));
         tell(long, short, theme.alarm());
     }
     for standing in &board.services {
-        if let Some(Flood { start, end: None }) = standing.flood {
+        if let Some(Flood { start, end: None }) = standing.flood
+            && !ui.acknowledged.has_flood(standing.who, start)
+        {
             let name = who(standing.who);
             let long = format!("FLOOD of {name} {}", period(start, None, board.now, &ui.zone));
             tell(long, format!("FLOOD {name}"), theme.alarm());
@@ -112,7 +115,7 @@ fn all(ui: &Ui, board: &Board) -> Vec<Alarm> {
 }
 
 /// What was lost for a reason, when last and for how long; in many words and in few.
-fn losses(reason: &str, lost: &Lost, now: Nanos, zone: &TimeZone) -> (String, String) {
+pub(super) fn losses(reason: &str, lost: &Lost, now: Nanos, zone: &TimeZone) -> (String, String) {
     let until = (!lost.is_going_on(now)).then_some(lost.until);
     let when = period(lost.from, until, now, zone);
     let when = match lost.times {

@@ -3,6 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use super::list::Kind;
 use super::state::{Prompt, Tab, Ui};
 use super::text::{broken, cut, cut_middle, put, width};
 use crate::attempt::Nanos;
@@ -37,7 +38,7 @@ fn wrong(ui: &Ui) -> Option<&str> {
 }
 
 /// Draws them at the bottom of the screen, after the view.
-pub(super) fn draw(ui: &Ui, said: &[String], area: Rect, buffer: &mut Buffer) {
+pub(super) fn draw(ui: &Ui, board: &Board, said: &[String], area: Rect, buffer: &mut Buffer) {
     let theme = ui.theme;
     let height = height(ui, said, area);
     let style = if wrong(ui).is_some() { theme.alarm() } else { theme.doubtful() };
@@ -50,7 +51,10 @@ pub(super) fn draw(ui: &Ui, said: &[String], area: Rect, buffer: &mut Buffer) {
         Some(prompt) => type_line(ui, prompt, last, buffer),
         // There may be only this one line.
         None if height == 1 && !said.is_empty() => {}
-        None => drop(put(buffer, last, 0, 0, &keys_line(ui, area.width.into()), theme.faint())),
+        None => {
+            let keys = keys_line(ui, board, area.width.into());
+            put(buffer, last, 0, 0, &keys, theme.faint());
+        }
     }
 }
 
@@ -79,9 +83,9 @@ fn type_line(ui: &Ui, prompt: &Prompt, area: Rect, buffer: &mut Buffer) {
 }
 
 /// The keys that matter here, as many as fit, the way to help always.
-fn keys_line(ui: &Ui, most: usize) -> String {
+fn keys_line(ui: &Ui, board: &Board, most: usize) -> String {
     let mut line = String::new();
-    for key in keys(ui) {
+    for key in keys(ui, board) {
         let gap = if line.is_empty() { 0 } else { 2 };
         if width(&line) + gap + width(&key) > most {
             break;
@@ -93,7 +97,7 @@ fn keys_line(ui: &Ui, most: usize) -> String {
 }
 
 /// Keys and what they do here, the most important first.
-fn keys(ui: &Ui) -> Vec<String> {
+fn keys(ui: &Ui, board: &Board) -> Vec<String> {
     let mut keys = vec!["? help", "q quit"];
     let freeze = if ui.frozen.is_some() { "f go on" } else { "f freeze" };
     if ui.help.is_some() || ui.detail.is_some() {
@@ -110,9 +114,12 @@ fn keys(ui: &Ui) -> Vec<String> {
         keys.push(freeze);
         if ui.tab == Tab::Overview {
             let waiting = ui.list.waiting() > 0;
-            keys.extend(ui.list.is_waiting_only.then_some("w failed"));
-            keys.extend((waiting && !ui.list.is_waiting_only).then_some("w waiting"));
+            keys.push(if ui.list.kind == Kind::All { "a failed" } else { "a all" });
+            keys.push("o slow first");
+            keys.extend((ui.list.kind == Kind::Waiting).then_some("w failed"));
+            keys.extend((waiting && ui.list.kind != Kind::Waiting).then_some("w waiting"));
         }
+        keys.extend((ui.acknowledged.told(board) > 0).then_some("x acknowledge"));
         keys.push("e export");
         keys.extend(enter.and(Some("s sort")));
         keys.extend(enter.and(Some("r reverse")));

@@ -6,6 +6,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Widget, Wrap};
 
+use super::advice::advice;
 use super::state::{Tab, Ui};
 use super::theme::Theme;
 
@@ -19,6 +20,8 @@ const EVERYWHERE: &[&str] = &[
     "/: filter, as --filter: port:443 host:10.0.0.0/8 outcome:refused /text/",
     "f or Space: freeze, and go on. What stands below the line FROZEN stands still; numbers and alarms \
      above it go on, and nothing is missed",
+    "x: acknowledge the alarms: they leave the top until something new happens; 5 still lists them. Again: \
+     they are back",
     "e: write what is listed, or the attempts of the chosen service, to a file of JSON lines, as --format \
      json. What is still open has the outcome unfinished",
     "Esc: back, out of the detail, the service, the filter",
@@ -32,13 +35,19 @@ const OVERVIEW: &[&str] = &[
      included. SYN retr: SYNs and SYN-ACKs sent again. Lost: events and table entries since the start.",
     "Fails: services with a failure within a minute. Since: when the first failing attempt began. Its counts \
      and its completed part are since then. Unanswered: still open, and late.",
-    "The table has the latest failed attempts; above them open ones that wait: for more than a second, or that \
-     had to be repeated. After: from the first packet to the end. Retr: SYNs and SYN-ACKs sent again.",
-    "w: all open ones that wait, and back.",
-    "Enter: the segments of an attempt. s, S: sort by the next, previous column. r: reverse.",
+    "The table has the latest failed attempts, or all ended ones while none has failed; above them open ones \
+     that wait: for more than a second, or that had to be repeated. After: from the first packet to the end. \
+     Retr: SYNs and SYN-ACKs sent again.",
+    "a: all ended attempts, completed ones too, and back. o: of these the slow ones first: something was sent \
+     twice, or 0.5 s and more. w: all open ones that wait, and back. A filter such as retrans:yes or \
+     latency:>500ms applies to each.",
+    "Enter: the segments of an attempt, and what to check next. s, S: sort by the next, previous column. r: \
+     reverse.",
+    "gave up?: the client should have sent its SYN again by now. SYN again: the client went on with the same \
+     connect after that end; its attempts are told as one.",
     "Outcomes: refused: RST to the SYN. no-answer: nothing came. half-open: SYN-ACK, no third ACK. \
-     icmp-unreachable: a router or host says so. aborted: the client gave up first. reset-by-…: after the \
-     SYN-ACK. docs/outcomes.md says what to check next.",
+     icmp-unreachable: a router or host says so. aborted: the client gave up first. reset-by-...: after the \
+     SYN-ACK. The segments of an attempt say what to check next.",
 ];
 
 const SERVICES: &[&str] = &[
@@ -78,7 +87,7 @@ const INTERFACES: &[&str] = &[
 const DETAIL: &[&str] = &[
     "*One attempt",
     "Its segments in order of time. c\u{2192}s: from client to server. Numbers as on the wire, the window \
-     unscaled. verdict: what it meant to the tracker (docs/tui.md has the words).",
+     unscaled. verdict: what it meant to the tracker.",
     "e: write this attempt to a file.",
 ];
 
@@ -93,10 +102,14 @@ pub(super) fn draw(ui: &mut Ui, area: Rect, buffer: &mut Buffer) {
         Tab::Interfaces => INTERFACES,
     };
     let theme = ui.theme;
-    let lines: Vec<Line<'_>> =
-        view.iter().chain(EVERYWHERE).map(|text| line(text, theme)).collect();
+    // What to check next comes first: on a small screen the detail has no room for it.
+    let next = ui.detail.as_ref().map(|detail| advice(&detail.row));
+    let next = next.as_deref().map_or(Vec::new(), |text| vec!["*What to check next", text]);
+    let texts: Vec<&str> =
+        next.into_iter().chain(view.iter().copied()).chain(EVERYWHERE.iter().copied()).collect();
+    let lines: Vec<Line<'_>> = texts.iter().map(|text| line(text, theme)).collect();
     let paragraph = Paragraph::new(lines).wrap(Wrap { trim: true });
-    let height = wrapped(view.iter().chain(EVERYWHERE), area.width);
+    let height = wrapped(&texts, area.width);
     let page = usize::from(area.height);
     ui.scrollable = (height, page);
     let scroll = ui.help.unwrap_or(0).min(height.saturating_sub(page));
@@ -104,7 +117,7 @@ pub(super) fn draw(ui: &mut Ui, area: Rect, buffer: &mut Buffer) {
     paragraph.scroll((scroll as u16, 0)).render(area, buffer);
 }
 
-fn line(text: &'static str, theme: Theme) -> Line<'static> {
+fn line(text: &str, theme: Theme) -> Line<'_> {
     match text.strip_prefix('*') {
         Some(title) => Line::styled(title, theme.strong().add_modifier(Modifier::UNDERLINED)),
         None => Line::styled(theme.text(text.to_owned()), Style::new()),
@@ -112,7 +125,7 @@ fn line(text: &'static str, theme: Theme) -> Line<'static> {
 }
 
 /// Lines that the texts take at this width: words are never broken, none is longer than a screen.
-fn wrapped<'a>(texts: impl Iterator<Item = &'a &'static str>, wide: u16) -> usize {
+fn wrapped(texts: &[&str], wide: u16) -> usize {
     let lines = |text: &str| {
         let (mut lines, mut used) = (1, 0);
         for word in text.trim_start_matches('*').split_whitespace() {
@@ -126,5 +139,5 @@ fn wrapped<'a>(texts: impl Iterator<Item = &'a &'static str>, wide: u16) -> usiz
         }
         lines
     };
-    texts.map(|text| lines(text)).sum()
+    texts.iter().map(|text| lines(text)).sum()
 }

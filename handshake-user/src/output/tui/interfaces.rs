@@ -89,7 +89,12 @@ fn past(board: &Board, ui: &Ui) -> Vec<Line> {
     let troubles = board.alarms.degraded.past().rev();
     let troubles = troubles
         .map(|trouble| format!("  {}: {}", Escaped(&trouble.name), told(trouble, board, ui)));
-    let mut lines: Vec<Line> = blind.chain(troubles).map(|text| (text, Style::new())).collect();
+    let lost = board.alarms.lost.iter().map(|(reason, lost)| {
+        let (long, _) = super::banner::losses(reason, lost, board.now, &ui.zone);
+        format!("  {long}")
+    });
+    let mut lines: Vec<Line> =
+        lost.chain(blind).chain(troubles).map(|text| (text, Style::new())).collect();
     if !lines.is_empty() {
         lines.insert(0, ("past troubles".to_owned(), ui.theme.head()));
     }

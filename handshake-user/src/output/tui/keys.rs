@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use super::acknowledged::Acknowledged;
 use super::cursor::{Cursor, Step};
-use super::list::{By, Line};
+use super::list::{By, Kind, Line};
 use super::state::{Detail, Prompt, Tab, Ui};
 use crate::board::{Board, Row, Who};
 use crate::query::Query;
@@ -82,7 +83,10 @@ impl Ui {
             }
             KeyCode::Char('f' | ' ') => self.freeze(board),
             KeyCode::Char(key @ ('t' | 'T')) => self.window = self.window.turn(key == 't'),
-            KeyCode::Char('w') => self.turn_list_over(),
+            KeyCode::Char('w') => self.list_or_failed(Kind::Waiting, board),
+            KeyCode::Char('a') => self.list_or_failed(Kind::All, board),
+            KeyCode::Char('o') => self.slow_first(board),
+            KeyCode::Char('x') => self.acknowledge(board),
             KeyCode::Char('s' | '>') => self.sort_by(1),
             KeyCode::Char('S' | '<') => self.sort_by(-1),
             KeyCode::Char('r') => self.reverse(),
@@ -105,21 +109,37 @@ impl Ui {
         self.tab = Tab::ALL[tab];
     }
 
-    /// Only the open attempts that wait, or the failed ones again.
-    fn turn_list_over(&mut self) {
+    /// This kind of list; the failed ones if it is shown already.
+    fn list_or_failed(&mut self, kind: Kind, board: &Board) {
+        let is_shown = self.tab == Tab::Overview && self.list.kind == kind && !self.is_covered();
+        self.list_attempts(if is_shown { Kind::Failed } else { kind }, board);
+    }
+
+    fn list_attempts(&mut self, kind: Kind, board: &Board) {
         (self.help, self.detail) = (None, None);
-        if self.tab == Tab::Overview || !self.list.is_waiting_only {
-            self.list.turn_over();
-        }
         self.tab = Tab::Overview;
+        self.list.turn_to(kind);
         self.cursor = Cursor::default();
+        self.follow(board);
+    }
+
+    /// Something stands where the list would.
+    fn is_covered(&self) -> bool {
+        self.help.is_some() || self.detail.is_some()
+    }
+
+    /// All ended attempts, the slow ones first; or in their order of time again.
+    fn slow_first(&mut self, board: &Board) {
+        let is_shown = self.tab == Tab::Overview && self.list.by == By::Slow && !self.is_covered();
+        self.list_attempts(Kind::All, board);
+        self.list.sort(if is_shown { By::Time } else { By::Slow }, true);
     }
 
     /// One step out of where we are.
     fn back(&mut self, board: &Board) {
         if self.help.take().is_some() || self.detail.take().is_some() {
-        } else if self.tab == Tab::Overview && self.list.is_waiting_only {
-            self.turn_list_over();
+        } else if self.tab == Tab::Overview && self.list.kind != Kind::Failed {
+            self.list_attempts(Kind::Failed, board);
         } else if let Some(who) = self.scope.take() {
             self.tab = if matches!(who, Who::Peer(_)) { Tab::Peers } else { Tab::Services };
             self.refilter(board);
@@ -128,6 +148,24 @@ impl Ui {
         } else {
             self.cursor = Cursor::default();
         }
+    }
+
+    /// Alarms that are told now leave the banner; again, and they are back.
+    fn acknowledge(&mut self, board: &Board) {
+        let told = self.acknowledged.told(board);
+        let all = Acknowledged::default().told(board);
+        let said = match (told, all) {
+            (0, 0) => "there is no alarm".to_owned(),
+            (0, _) => {
+                self.acknowledged = Acknowledged::default();
+                "all alarms are shown again".to_owned()
+            }
+            _ => {
+                self.acknowledged = Acknowledged::of(board);
+                "alarms acknowledged: a new one shows; 5 lists them, x brings them back".to_owned()
+            }
+        };
+        self.note(said, board.now);
     }
 
     fn freeze(&mut self, board: &Board) {
@@ -143,8 +181,11 @@ impl Ui {
             |now: usize, count: usize| (now as isize + by).rem_euclid(count as isize) as usize;
         match self.tab {
             Tab::Overview if self.detail.is_none() => {
-                let now = By::ALL.iter().position(|one| *one == self.list.by).unwrap_or(0);
-                self.list.sort(By::ALL[next(now, By::ALL.len())], true);
+                let columns = &self.columns;
+                let now = columns.iter().position(|one| *one == self.list.by);
+                // Slowness has no column: the next one is that of how long it took.
+                let to = now.map_or(0, |now| next(now, columns.len()));
+                self.list.sort(columns.get(to).copied().unwrap_or(By::Time), true);
                 self.cursor = Cursor::default();
             }
             Tab::Services => self.services.sort_by(next),
@@ -229,7 +270,7 @@ impl Ui {
                 let row = match self.list.line(index) {
                     Some(Line::Row(row)) => Arc::clone(row),
                     Some(Line::More(_)) => {
-                        self.turn_list_over();
+                        self.list_attempts(Kind::Waiting, board);
                         return Action::Draw;
                     }
                     None => return Action::Draw,
@@ -237,7 +278,8 @@ impl Ui {
                 let at = self.shown(board).now;
                 let segments = Vec::new();
                 let cursor = Cursor::default();
-                self.detail = Some(Detail { row: Arc::clone(&row), segments, cursor, at });
+                let again = self.list.again(&row).len();
+                self.detail = Some(Detail { row: Arc::clone(&row), segments, cursor, at, again });
                 Action::Segments(row)
             }
             Tab::Services | Tab::Peers => {
@@ -265,7 +307,7 @@ impl Ui {
             }
         };
         if rows.is_empty() {
-            let what = "nothing to export: there is no failed or waiting attempt of it";
+            let what = "nothing to export: no such attempt is kept";
             self.note(what.to_owned(), board.now);
             return Action::Draw;
         }

@@ -3,13 +3,15 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use super::list::Kind;
 use super::state::Ui;
 use super::{attempts, happening};
 use crate::board::Board;
 
 /// Draws what stands below the numbers; `now` is the board as it is, `shown` as it was frozen.
 pub(super) fn draw(ui: &mut Ui, now: &Board, shown: &Board, area: Rect, buffer: &mut Buffer) {
-    let used = if ui.list.is_waiting_only { 0 } else { happening::draw(ui, shown, area, buffer) };
+    let has_room = ui.list.kind == Kind::Failed;
+    let used = if has_room { happening::draw(ui, shown, area, buffer) } else { 0 };
     attempts::draw(ui, shown, now, below(area, used), buffer);
 }
 

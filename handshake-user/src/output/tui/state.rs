@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use super::acknowledged::Acknowledged;
 use super::cursor::Cursor;
-use super::list::List;
+use super::list::{By, List};
 use super::sheet::Sheet;
 use super::table::Widths;
 use super::theme::Theme;
@@ -76,6 +77,8 @@ pub(super) struct Detail {
     pub(super) cursor: Cursor<usize>,
     /// When it was looked at.
     pub(super) at: Nanos,
+    /// So many attempts of the same connect came after it.
+    pub(super) again: usize,
 }
 
 /// See the module.
@@ -94,6 +97,10 @@ pub struct Ui {
     /// The board as it was, and when.
     pub(super) frozen: Option<(Nanos, Box<Board>)>,
     pub(super) list: List,
+    /// The columns of the list.
+    pub(super) columns: Vec<By>,
+    /// Alarms that the person knows.
+    pub(super) acknowledged: Acknowledged,
     pub(super) cursor: Cursor<u64>,
     pub(super) widths: Widths,
     pub(super) services: Sheet,
@@ -121,6 +128,8 @@ impl Ui {
             scope: None,
             frozen: None,
             list: List::default(),
+            columns: By::ALL.to_vec(),
+            acknowledged: Acknowledged::default(),
             cursor: Cursor::default(),
             widths: Widths::new(),
             services: Sheet::services(),
@@ -176,6 +185,12 @@ impl Ui {
         self.list.unlisted = if is_choosy { 0 } else { unlisted };
     }
 
+    /// Is every ended attempt listed, not only failed ones?
+    #[must_use]
+    pub fn lists_all(&self) -> bool {
+        self.list.is_of_all()
+    }
+
     /// Are only some attempts wanted?
     pub(super) fn is_choosy(&self) -> bool {
         self.filter.is_some() || self.scope.is_some()
@@ -213,7 +228,8 @@ impl Ui {
     pub(super) fn attempts_of(&self, who: Who, board: &Board) -> Vec<Arc<Row>> {
         let board = self.shown(board);
         let filter = self.filter.as_ref();
-        let all = board.waiting.iter().chain(board.rows.since(0).rev());
+        let ended = if self.list.is_of_all() { &board.ended } else { &board.rows };
+        let all = board.waiting.iter().chain(ended.since(0).rev());
         let passes = |row: &&Arc<Row>| {
             concerns(row, who) && filter.is_none_or(|filter| filter.matches_view(&row.view()))
         };

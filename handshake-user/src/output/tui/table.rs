@@ -28,6 +28,8 @@ pub(super) enum Shape {
     Address,
     /// At the right.
     Number,
+    /// At the left, the last column: it takes what the others leave.
+    Rest,
 }
 
 /// One cell.
@@ -171,11 +173,11 @@ impl Table<'_> {
             let most = usize::from(wide);
             let text = match column.shape {
                 Shape::Address => cut_middle(&cell.text, most, self.theme),
-                Shape::Text | Shape::Number => cut(&cell.text, most, self.theme),
+                Shape::Text | Shape::Number | Shape::Rest => cut(&cell.text, most, self.theme),
             };
             let indent = match column.shape {
                 Shape::Number => wide.saturating_sub(width(&text) as u16),
-                Shape::Text | Shape::Address => 0,
+                Shape::Text | Shape::Address | Shape::Rest => 0,
             };
             put(buffer, area, x + indent, y, &text, base.patch(cell.style));
             x += wide + 1;
@@ -199,6 +201,8 @@ fn fit(columns: &[Column], wanted: &[u16], width: u16) -> Vec<Option<u16>> {
         widths[*index] = Some(least);
         left -= least + gap;
     }
+    // Names and addresses come before what may be of any length.
+    by_rank.sort_by_key(|index| columns[*index].shape == Shape::Rest);
     for index in by_rank {
         if let Some(width) = &mut widths[index] {
             let more = wanted[index].saturating_sub(*width).min(left);

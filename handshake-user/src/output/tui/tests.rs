@@ -4,6 +4,7 @@ use handshake_common::abi::{COUNTERS, Hook};
 use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::list::Kind;
 use super::{Action, Theme, Ui};
 use crate::attempt::{Attempt, Endpoint, Key, OpenView};
 use crate::board::{Board, Glance};
@@ -50,11 +51,13 @@ fn board() -> Board {
     board
 }
 
+/// The last one has completed, the first had to send its SYN again.
 fn failed() -> Board {
     let mut board = Board::new(0, 10);
-    for port in 1..=3 {
-        let key = key(port);
-        let mut attempt = Attempt::blank(key, Outcome::Refused);
+    for port in 1..=4 {
+        let outcome = if port < 4 { Outcome::Refused } else { Outcome::Completed };
+        let mut attempt = Attempt::blank(key(port), outcome);
+        attempt.syn_retrans = u32::from(port == 1);
         attempt.id = port.into();
         board.record(&AttemptView { attempt: &attempt, place: None, to_wall: 0 }, None);
     }
@@ -90,7 +93,11 @@ fn keys(text: &str) -> Vec<KeyEvent> {
 /// What is worth knowing of the state.
 fn state(ui: &Ui) -> String {
     let mut words = vec![ui.tab.name().to_lowercase()];
-    words.extend(ui.list.is_waiting_only.then(|| "waiting".to_owned()));
+    words.extend(match ui.list.kind {
+        Kind::Failed => None,
+        Kind::All => Some("all".to_owned()),
+        Kind::Waiting => Some("waiting".to_owned()),
+    });
     words.extend(ui.help.map(|_| "help".to_owned()));
     words.extend(ui.detail.as_ref().map(|detail| format!("attempt={}", detail.row.attempt.id)));
     words.extend(ui.prompt.as_ref().map(|prompt| format!("typing={}", prompt.text)));
@@ -163,6 +170,20 @@ fn keys_change_the_state_as_help_says() {
         ("w / port:2 Enter", "overview waiting filter=port:2 rows=1"),
         ("w / port:2 Enter Esc", "overview filter=port:2 rows=1"),
         ("w s Enter", "overview waiting attempt=11 rows=2"),
+        // All ended ones, the completed one too; there and back.
+        ("a", "overview all rows=4"),
+        ("a a", "overview rows=3"),
+        ("a Esc", "overview rows=3"),
+        ("2 a", "overview all rows=4"),
+        ("a Enter", "overview all attempt=4 rows=4"),
+        ("a Enter a", "overview all rows=4"),
+        ("a w", "overview waiting rows=2"),
+        ("a / port:4 Enter", "overview all filter=port:4 rows=1"),
+        ("/ port:4 Enter a", "overview all filter=port:4 rows=1"),
+        // The slow one first, though it ended first.
+        ("o Enter", "overview all attempt=1 rows=4"),
+        ("o o Enter", "overview all attempt=4 rows=4"),
+        ("o s Enter", "overview all attempt=4 rows=4"),
     ] {
         assert_eq!(after(keys).0, expected, "{keys}");
     }

@@ -7,14 +7,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use super::advice::advice;
 use super::list::outcome;
-use super::state::Ui;
+use super::state::{Detail, Ui};
 use super::table::{Cell, Column, Shape, Table, Widths, room_below};
-use super::text::{count, cut, duration, fine_clock, put};
+use super::text::{broken, count, cut, duration, fine_clock, put};
 use super::theme::Theme;
 use super::words::evidence;
 use crate::attempt::{Attempt, IcmpEnd, Nanos, Opening, ip_addr};
-use crate::board::Row;
 use crate::outcome::Side;
 use crate::output::escape::Escaped;
 use crate::output::lines::icmp_name;
@@ -163,9 +163,16 @@ const COLUMNS: [Column; 10] = [
 pub(super) fn draw(ui: &mut Ui, area: Rect, buffer: &mut Buffer) {
     let (theme, zone) = (ui.theme, ui.zone.clone());
     let Some(detail) = &mut ui.detail else { return };
-    let lines = facts(&detail.row, detail.at, theme, &zone, usize::from(area.width));
+    let mut lines = facts(detail, theme, &zone, usize::from(area.width));
     // At least the head and two segments shall be seen.
     let room = usize::from(area.height.saturating_sub(3)).max(1);
+    let table = 2 + detail.segments.len().min(8) + usize::from(room_below(area));
+    let spare = usize::from(area.height).saturating_sub(lines.len() + table);
+    if spare > 0 {
+        let text = theme.text(advice(&detail.row));
+        let next = broken(&text, area.width.into(), spare, |rest, wide| cut(rest, wide, theme));
+        lines.extend(next.into_iter().map(|text| (text, Style::new())));
+    }
     let shown = lines.len().min(room);
     for (y, (text, style)) in lines.iter().take(shown).enumerate() {
         put(buffer, area, 0, y as u16, text, *style);
@@ -212,20 +219,15 @@ fn cells(segment: &Segment, began: Nanos, theme: Theme) -> Vec<Cell> {
 }
 
 /// What is known of the attempt, one line each.
-fn facts(
-    row: &Row,
-    now: Nanos,
-    theme: Theme,
-    zone: &TimeZone,
-    width: usize,
-) -> Vec<(String, Style)> {
+fn facts(detail: &Detail, theme: Theme, zone: &TimeZone, width: usize) -> Vec<(String, Style)> {
+    let (row, now) = (&detail.row, detail.at);
     let a = &row.attempt;
     let (client, server) = (a.key.client_addr(), a.key.server_addr());
     let lasted = row.lasted(now).map_or_else(|| "?".to_owned(), duration);
     let mut lines = vec![
         (format!("{client} {} {server}", theme.arrow()), theme.strong()),
         (
-            format!("{} after {lasted}: {}", outcome(row), evidence(row, theme)),
+            format!("{} after {lasted}: {}", outcome(row, now), evidence(row, detail.again, theme)),
             theme.outcome(a.outcome),
         ),
     ];
@@ -237,6 +239,15 @@ fn facts(
     lines.push((format!("{place}, attempt {}", a.id), Style::new()));
     if a.uncertain.is_some() {
         let text = "uncertain: not all was seen while it was open; counts are lower bounds";
+        lines.push((text.to_owned(), theme.doubtful()));
+    }
+    if detail.again > 0 {
+        let text = "the client sent its SYN again after that: told as one failed attempt";
+        lines.push((text.to_owned(), Style::new()));
+    }
+    // Only segments have a place.
+    if !detail.segments.is_empty() && detail.segments.iter().all(|one| one.place.is_empty()) {
+        let text = "segments not kept: this is what the attempt's record tells";
         lines.push((text.to_owned(), theme.doubtful()));
     }
     let parts = [

@@ -55,6 +55,32 @@ impl World {
         self.end(&attempt);
     }
 
+    /// A handshake whose client had to send its SYN so many times more.
+    pub(crate) fn retry(&mut self, client: u16, server: &str, copies: u32) {
+        let total = ((1 << copies) - 1) * SECOND + 400_000;
+        let mut attempt = self.attempt(client, server, Outcome::Completed, total);
+        attempt.ended_by = EndedBy::Handshake;
+        attempt.syn_retrans = copies;
+        attempt.t_syn = Some(attempt.t_first);
+        attempt.t_synack = Some(attempt.t_first + total - 50_000);
+        attempt.t_ack = attempt.t_end;
+        self.end(&attempt);
+    }
+
+    /// A connect that a router turned back, and its SYN that crossed the router's message.
+    pub(crate) fn cross(&mut self, client: u16, server: &str, router: &str) {
+        for copies in [2, 0] {
+            let mut attempt = self.attempt(client, server, Outcome::IcmpUnreachable, 3 * SECOND);
+            let source: IpAddr = router.parse().expect("an address");
+            attempt.icmp = Some(IcmpEnd { icmp_type: 3, code: 1, source, quotes: Side::Client });
+            attempt.ended_by = EndedBy::Icmp;
+            attempt.syn_retrans = copies;
+            attempt.isn_repeat = copies == 0;
+            attempt.client_isn = u32::from(client);
+            self.end(&attempt);
+        }
+    }
+
     /// An attempt that failed so, after so long.
     pub(crate) fn fail(
         &mut self,
