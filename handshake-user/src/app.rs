@@ -27,7 +27,6 @@ use handshake_common::abi::Hook;
 use tokio::time::{Instant, sleep_until};
 
 use crate::attempt::Nanos;
-use crate::census::Census;
 use crate::cli::{HookArg, WatchArgs};
 use crate::clock::Clock;
 use crate::config::Sources;
@@ -171,7 +170,7 @@ impl<'a> Watching<'a> {
             recorder.begin(loader.attachments().map(recording::link), &places);
         }
         if let Some(exporter) = &exporter {
-            engine.keep_census(Census::default());
+            engine.tell_begun();
             say(format_args!("metrics at http://{}/metrics", exporter.address()));
         }
         let now = places.now();

@@ -11,6 +11,7 @@ use handshake_common::options::{Mptcp, Options};
 use handshake_common::packet::tunnel::Layers;
 
 use crate::outcome::{Doubt, EndedBy, Outcome, Side};
+use crate::pattern::Pattern;
 
 /// Index of the interface and hook that saw a segment (`source::Sources`); 0 in replay.
 pub type SourceId = u32;
@@ -322,6 +323,8 @@ pub struct Attempt {
     pub simultaneous: bool,
     /// An earlier attempt with the same ISN ended before this one.
     pub isn_repeat: bool,
+    /// It is part of a health check, a scan or a flood ([`crate::pattern`]).
+    pub pattern: Option<Pattern>,
     /// Why not all may have been seen of it; then counts are lower bounds.
     pub uncertain: Option<Doubt>,
     /// It stands for 2^this attempts, of which only it was followed ([`handshake_common::sample`]).
@@ -370,6 +373,7 @@ impl Attempt {
             icmp: None,
             simultaneous: false,
             isn_repeat: false,
+            pattern: None,
             uncertain: None,
             sample_shift: 0,
             vlan: [0; 2],
@@ -377,6 +381,13 @@ impl Attempt {
             layers: None,
             frames: Frames::default(),
         }
+    }
+
+    /// Does it say something against its service, or the way there? Not if it completed, if the client
+    /// itself ended it, if its outcome is unknown, or if it is part of a pattern.
+    #[must_use]
+    pub fn is_service_failure(&self) -> bool {
+        self.outcome.is_failure() && !self.outcome.is_clients_doing() && self.pattern.is_none()
     }
 
     /// First SYN to first copy of the SYN-ACK taken: the server's part of what the user felt.

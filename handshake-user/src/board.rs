@@ -7,7 +7,6 @@
 
 mod blind;
 mod degraded;
-mod flood;
 mod history;
 mod incident;
 mod latency;
@@ -23,13 +22,12 @@ use crate::attempt::{Nanos, OpenView};
 use crate::evidence::Segments;
 use crate::outcome::Outcome;
 use crate::snapshot::{AttemptView, Place, Role};
-use crate::windows::{ByWindow, Numbers, Window, Windows, is_service_failure};
+use crate::windows::{ByWindow, Numbers, Window, Windows};
 use rows::{Kept, Maker};
 use standing::{Moment, One, Opens, Trails};
 
 pub use blind::{Blind, Spell};
 pub use degraded::{Degraded, MOST_DEGRADED, Trouble};
-pub use flood::Flood;
 pub use history::{History, Rates, Totals};
 pub use incident::Failing;
 pub use latency::{Bucket, Spread};
@@ -271,7 +269,7 @@ impl Board {
     pub fn tally(&mut self, view: &AttemptView<'_>) {
         self.windows.0.record(view);
         self.trails.record(view, &self.windows.0);
-        self.service_failed += u64::from(is_service_failure(view.attempt));
+        self.service_failed += u64::from(view.attempt.is_service_failure());
     }
 
     /// Lists an ended attempt, with its segments.

@@ -2,7 +2,7 @@
 //! there are need not look at all of them.
 //!
 //! By service for gauges; and which have begun since that was last asked. Kept by the tracker, if somebody asked for it; read by [`crate::series`]. At most as many
-//! services as attempts may be open, in 32 bytes each.
+//! services as attempts may be open, in 36 bytes each.
 
 use std::net::SocketAddr;
 
@@ -20,6 +20,8 @@ pub struct Waiting {
     pub open: u64,
     /// Those of them that the server has answered.
     pub half_open: u64,
+    /// Those of them whose client has sent its SYN again.
+    pub repeated: u64,
 }
 
 /// An attempt that has begun.
@@ -73,13 +75,18 @@ impl From<&SocketAddr> for Service {
 struct Count {
     open: u32,
     half_open: u32,
+    repeated: u32,
 }
 
-const _: () = assert!(size_of::<(Service, Count)>() == 32);
+const _: () = assert!(size_of::<(Service, Count)>() == 36);
 
 impl From<Count> for Waiting {
     fn from(count: Count) -> Self {
-        Self { open: count.open.into(), half_open: count.half_open.into() }
+        Self {
+            open: count.open.into(),
+            half_open: count.half_open.into(),
+            repeated: count.repeated.into(),
+        }
     }
 }
 
@@ -130,14 +137,22 @@ impl Census {
         self.all.half_open += 1;
     }
 
+    /// The client of an open attempt has sent its SYN again for the first time.
+    pub(crate) fn repeat(&mut self, key: &Key) {
+        self.services.entry(Service::of(key)).or_default().repeated += 1;
+        self.all.repeated += 1;
+    }
+
     /// An attempt ends.
-    pub(crate) fn end(&mut self, key: &Key, is_half_open: bool) {
+    pub(crate) fn end(&mut self, key: &Key, is_half_open: bool, is_repeated: bool) {
         let key = Service::of(key);
         let Some(service) = self.services.get_mut(&key) else { return };
         service.open -= 1;
         service.half_open -= u32::from(is_half_open);
+        service.repeated -= u32::from(is_repeated);
         self.all.open -= 1;
         self.all.half_open -= u64::from(is_half_open);
+        self.all.repeated -= u64::from(is_repeated);
         if service.open == 0 {
             self.services.remove(&key);
         }

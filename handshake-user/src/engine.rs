@@ -18,6 +18,7 @@ use crate::evidence::{Evidence, Frame, Seen, Segments, Sighting};
 use crate::loader::{Counters, LoadError, Loader, ProgramStats};
 use crate::merge::{LATENESS_NS, Merge};
 use crate::metrics::Metrics;
+use crate::pattern::Patterns;
 use crate::sampling::{Change, Sampling, one_in};
 use crate::selection::Selection;
 use crate::snapshot::{EventCounts, ProgramCost, SelfCost, Summary};
@@ -30,6 +31,9 @@ pub use sources::Sources;
 
 /// Events read in one step: bounds the time until the caller is asked again.
 const STEP_EVENTS: usize = 16_384;
+
+/// How often the patterns look at what is open.
+const PATTERNS_NS: u64 = 1_000_000_000;
 
 /// Attempts that [`Engine::end_some`] ends: an ended one takes more room than an open one.
 const END_AT_ONCE: usize = 4_096;
@@ -65,6 +69,12 @@ pub struct Engine {
     merge: Merge<Sighting>,
     tracker: Tracker,
     metrics: Metrics,
+    patterns: Patterns,
+    /// Boot time at which the patterns look at what is open again.
+    patterns_due: u64,
+    /// What has begun since it was last taken, if `tells_begun`.
+    begun: Vec<Begun>,
+    tells_begun: bool,
     selection: Selection,
     sources: Sources,
     events: EventCounts,
@@ -92,11 +102,17 @@ impl Engine {
     #[must_use]
     pub fn new(rings: Rings, config: Config, selection: Selection) -> Self {
         let none = Counters([[0; handshake_common::abi::COUNTERS]; 3]);
+        let mut tracker = Tracker::new(config);
+        tracker.keep_census(Census::default());
         Self {
             rings,
             merge: Merge::new(),
-            tracker: Tracker::new(config),
+            tracker,
             metrics: Metrics::new(),
+            patterns: Patterns::default(),
+            patterns_due: 0,
+            begun: Vec::new(),
+            tells_begun: false,
             selection,
             sources: Sources::default(),
             events: EventCounts::default(),
@@ -172,19 +188,35 @@ impl Engine {
         self.sources.forget_gone(watched, &mut self.tracker)
     }
 
-    /// Counts open attempts from now on; call it before the first step.
-    pub fn keep_census(&mut self, census: Census) {
-        self.tracker.keep_census(census);
+    /// From now on [`Engine::begun`] tells what has begun.
+    pub fn tell_begun(&mut self) {
+        self.tells_begun = true;
     }
 
-    /// The census, if it is kept.
-    pub fn census_mut(&mut self) -> Option<&mut Census> {
-        self.tracker.census_mut()
-    }
-
-    /// The attempts that have begun since the last call, if a census is kept.
+    /// The attempts that have begun since the last call, after [`Engine::tell_begun`].
     pub fn begun(&mut self) -> Vec<Begun> {
-        self.census_mut().map(|census| census.take_begun().collect()).unwrap_or_default()
+        std::mem::take(&mut self.begun)
+    }
+
+    /// Health checks, scans and floods.
+    #[must_use]
+    pub fn patterns(&self) -> &Patterns {
+        &self.patterns
+    }
+
+    /// Shows the patterns what has begun, and once a second what is open.
+    fn look_for_patterns(&mut self, now_ns: u64) {
+        let Some(census) = self.tracker.census_mut() else { return };
+        for begun in census.take_begun() {
+            self.patterns.begun(&begun);
+            if self.tells_begun {
+                self.begun.push(begun);
+            }
+        }
+        if now_ns >= self.patterns_due {
+            self.patterns_due = now_ns.saturating_add(PATTERNS_NS);
+            self.patterns.tick(nanos(now_ns), census);
+        }
     }
 
     /// Reads counters and rings once, boundedly.
@@ -207,6 +239,7 @@ impl Engine {
         self.merge.push(self.batch.drain(..));
         self.merge.release(now_ns, drained.horizon_ns, &mut self.ordered);
         self.track();
+        self.look_for_patterns(now_ns);
         let more_due = self.tracker.expire(nanos(self.merge.watermark_ns()));
         let delivered = drained.delivered;
         let idle = delivered == 0 && self.merge.pending() == 0 && self.sampling.shift() == 0;
@@ -300,7 +333,8 @@ impl Engine {
 
     /// Hands out the attempts that have ended since the last call.
     pub fn ended(&mut self) -> Vec<Attempt> {
-        let ended: Vec<Attempt> = self.tracker.drain().collect();
+        let mut ended: Vec<Attempt> = self.tracker.drain().collect();
+        self.patterns.judge(&mut ended);
         ended.iter().for_each(|attempt| self.metrics.record(attempt));
         ended
     }

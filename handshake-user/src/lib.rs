@@ -26,6 +26,7 @@ mod nearest;
 mod netlink;
 pub mod outcome;
 pub mod output;
+pub mod pattern;
 pub mod pending;
 pub mod places;
 mod prefetch;

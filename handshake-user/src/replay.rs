@@ -16,10 +16,12 @@ use jiff::tz::TimeZone;
 
 use crate::attempt::{Nanos, Observation};
 use crate::capture::{CaptureReader, End, Record, Settled, Status};
+use crate::census::Census;
 use crate::cli::{ReplayArgs, ReplayFormat};
 use crate::metrics::Metrics;
 use crate::output::escape::Escaped;
 use crate::output::{json, lines::Lines, summary};
+use crate::pattern::Patterns;
 use crate::query::Query;
 use crate::selection::Selection;
 use crate::snapshot::{AttemptView, EventCounts, Summary};
@@ -32,6 +34,9 @@ use order::Order;
 /// Most attempts open at once, and most remembered: what ended within the linger time of 60 s at
 /// 70,000 a second.
 const MAX_ATTEMPTS: usize = 1 << 22;
+
+/// How often the patterns look at what is open.
+const PATTERNS: Nanos = 1_000_000_000;
 
 /// Events that go to the tracker together.
 const BATCH: usize = 128;
@@ -172,6 +177,9 @@ struct Run {
     source: Replay,
     tracker: Tracker,
     metrics: Metrics,
+    patterns: Patterns,
+    /// Time of the capture at which the patterns look at what is open again.
+    patterns_due: Nanos,
     events: EventCounts,
     forgotten: u64,
     /// Time of the last record.
@@ -195,10 +203,14 @@ impl Run {
             max_attempts: MAX_ATTEMPTS,
         };
         let (selection, shown) = Selection::new(&[], &[], &args.filters);
+        let mut tracker = Tracker::new(config);
+        tracker.keep_census(Census::default());
         Self {
             source: Replay::default(),
-            tracker: Tracker::new(config),
+            tracker,
             metrics: Metrics::new(),
+            patterns: Patterns::default(),
+            patterns_due: Nanos::MIN,
             events: EventCounts::default(),
             forgotten: 0,
             now: Nanos::MIN,
@@ -252,6 +264,19 @@ impl Run {
         self.tracker.observe_batch(&self.batch, |_, _| {});
         self.batch.clear();
         self.tracker.expire(self.now);
+        self.look_for_patterns();
+    }
+
+    /// Shows the patterns what has begun, and once a second of the capture what is open.
+    fn look_for_patterns(&mut self) {
+        let Some(census) = self.tracker.census_mut() else { return };
+        for begun in census.take_begun() {
+            self.patterns.begun(&begun);
+        }
+        if self.now >= self.patterns_due {
+            self.patterns_due = self.now.saturating_add(PATTERNS);
+            self.patterns.tick(self.now, census);
+        }
     }
 
     /// Attempts that the filter had to forget may lose evidence, here as in the kernel.
@@ -266,7 +291,9 @@ impl Run {
 
     fn print<W: Write>(&mut self, out: &mut Output<W>) -> io::Result<Reader> {
         let mut reader = Reader::Present;
-        for attempt in self.tracker.drain() {
+        let mut ended: Vec<_> = self.tracker.drain().collect();
+        self.patterns.judge(&mut ended);
+        for attempt in ended {
             self.metrics.record(&attempt);
             if self.format == ReplayFormat::Summary {
                 // Nobody sees their order.

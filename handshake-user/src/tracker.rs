@@ -319,6 +319,7 @@ impl Tracker {
         let open = self.table.get_mut(place)?;
         let was_two_sided = open.is_two_sided();
         let was_half_open = self.census.is_none() || open.is_half_open();
+        let was_repeated = open.extras().syn_retrans > 0;
         let (extras, further) = (open.extras(), open.further());
         let answer = ask(open);
         open.note_ring(self.ring);
@@ -330,6 +331,12 @@ impl Tracker {
             && open.is_half_open()
         {
             census.answer(&open.key.unpack());
+        }
+        if let Some(census) = &mut self.census
+            && !was_repeated
+            && open.extras().syn_retrans > 0
+        {
+            census.repeat(&open.key.unpack());
         }
         if !was_two_sided && open.is_two_sided() {
             self.table.promote(place);
@@ -576,7 +583,7 @@ impl Tracker {
         let Some(open) = self.table.remove(place, self.config.max_attempts, memory) else { return };
         self.further -= open.further();
         if let Some(census) = &mut self.census {
-            census.end(&open.key.unpack(), open.is_half_open());
+            census.end(&open.key.unpack(), open.is_half_open(), open.extras().syn_retrans > 0);
         }
         let doubt = self.doubts.of_ended(&open, end.outcome);
         let attempt = open.end(end, doubt);

@@ -31,7 +31,7 @@ use sum::Field;
 
 pub use numbers::Numbers;
 pub use store::Series;
-pub use sum::{Part, Sum, is_service_failure};
+pub use sum::{Part, Sum};
 
 /// Services and peer networks followed at once, each; the others together are `other`.
 pub const MOST: usize = 1024;

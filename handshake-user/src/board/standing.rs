@@ -7,13 +7,11 @@ use ahash::AHashMap;
 use ipnet::IpNet;
 
 use crate::attempt::{Key, Nanos};
-use crate::board::flood::{self, Flood, Signs};
 use crate::board::incident::{Failing, Incidents, Waiting};
 use crate::outcome::Outcome;
+use crate::pattern::{Flood, FloodSigns as Signs, FloodWatch};
 use crate::snapshot::AttemptView;
-use crate::windows::{
-    ByWindow, MOST, Numbers, Series, Window, Windows, is_service_failure, network,
-};
+use crate::windows::{ByWindow, MOST, Numbers, Series, Window, Windows, network};
 
 /// Whose standing it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -106,7 +104,7 @@ impl Opens {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trails {
     incidents: Incidents,
-    floods: AHashMap<SocketAddr, flood::Watch>,
+    floods: AHashMap<SocketAddr, FloodWatch>,
 }
 
 /// This moment, in both times.
@@ -134,7 +132,7 @@ impl Trails {
         if attempt.outcome.is_completed() {
             self.incidents.complete(Who::Service(service));
             self.incidents.complete(Who::Peer(peer));
-        } else if is_service_failure(attempt) {
+        } else if attempt.is_service_failure() {
             let end = attempt.t_end.unwrap_or(attempt.t_first);
             let since = |series: Option<&Series>, at| {
                 series.map_or(0, |series| series.completed_since(at, end))
@@ -164,7 +162,7 @@ impl Trails {
         let said = self.judge(moment.now, &services);
         for standing in &mut services {
             let Who::Service(service) = standing.who else { continue };
-            standing.flood = self.floods.get(&service).and_then(flood::Watch::flood);
+            standing.flood = self.floods.get(&service).and_then(FloodWatch::flood);
         }
         (services, peers, said)
     }
@@ -233,6 +231,7 @@ impl Trails {
                 half_open: standing.half_open,
                 given_up: numbers.outcomes[Outcome::HalfOpen as usize],
                 completed: numbers.completed(),
+                is_arriving: true,
             };
             let watch = self.floods.entry(service).or_default();
             match watch.judge(now, signs) {

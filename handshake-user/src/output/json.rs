@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::attempt::{Attempt, Frames, Nanos, Opening};
 use crate::outcome::{Doubt, EndedBy, Outcome, Side};
 use crate::output::doctor::DoctorRecord;
+use crate::pattern::Pattern;
 use crate::sampling::one_in;
 use crate::snapshot::{AttemptView, Role, Summary};
 
@@ -112,6 +113,9 @@ pub struct AttemptRecord {
     simultaneous: bool,
     /// An earlier attempt with the same ISN ended before this one.
     isn_repeat: bool,
+    /// It is part of a health check ("probe"), a scan or a flood.
+    #[schemars(extend("enum" = ["probe", "scan", "flood", null]))]
+    pattern: Option<&'static str>,
     /// Tags of the first packet, outermost first.
     encap: Vec<String>,
     /// Packet numbers; replay only.
@@ -436,6 +440,7 @@ pub fn attempt(view: &AttemptView<'_>) -> AttemptRecord {
         }),
         simultaneous: a.simultaneous,
         isn_repeat: a.isn_repeat,
+        pattern: a.pattern.map(Pattern::name),
         encap: encap(a),
         frames: (!live).then(|| frames(&a.frames)),
         iface: view.place.map(|place| place.interface.to_owned()),

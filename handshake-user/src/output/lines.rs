@@ -145,6 +145,7 @@ pub(super) fn details(a: &Attempt) -> Vec<String> {
         }
     }
     details.extend(reason(a).map(|reason| format!("({reason})")));
+    details.extend(a.pattern.map(|pattern| format!("({})", pattern.name())));
     details.extend(a.uncertain.map(|doubt| format!("(uncertain: {})", doubt.words())));
     details
 }

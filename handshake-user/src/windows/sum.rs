@@ -91,7 +91,7 @@ pub(super) fn changes(attempt: &Attempt) -> Changes {
     };
     let is_again = attempt.is_retransmitted();
     changes.push(attempt.outcome as u16, 1);
-    changes.push(Field::ServiceFailed.which(), is_service_failure(attempt).into());
+    changes.push(Field::ServiceFailed.which(), attempt.is_service_failure().into());
     changes.push(Field::SynRetrans.which(), attempt.syn_retrans.into());
     changes.push(Field::SynAckRetrans.which(), attempt.synack_retrans.into());
     changes.push(Field::Retransmitted.which(), is_again.into());
@@ -105,12 +105,6 @@ pub(super) fn changes(attempt: &Attempt) -> Changes {
         (false, _) => {}
     }
     changes
-}
-
-/// Is it a failure that the service has to answer for?
-#[must_use]
-pub fn is_service_failure(attempt: &Attempt) -> bool {
-    attempt.outcome.is_failure() && !attempt.outcome.is_clients_doing()
 }
 
 /// Counts over some time.

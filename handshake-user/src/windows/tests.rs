@@ -61,7 +61,7 @@ fn assert_numbers(numbers: &Numbers, attempts: &[&Attempt], what: &str) {
     let sum = |of: fn(&Attempt) -> u64| attempts.iter().map(|one| of(one)).sum::<u64>();
     assert_eq!(numbers.syn_retrans, sum(|one| one.syn_retrans.into()), "{what}");
     assert_eq!(numbers.retransmitted, sum(|one| one.is_retransmitted().into()), "{what}");
-    assert_eq!(numbers.service_failed, sum(|one| sum::is_service_failure(one).into()), "{what}");
+    assert_eq!(numbers.service_failed, sum(|one| one.is_service_failure().into()), "{what}");
     let completed = attempts.iter().filter(|one| one.outcome.is_completed());
     let (again, clean): (Vec<&Attempt>, Vec<&Attempt>) =
         completed.partition(|one| one.is_retransmitted());

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use crate::program::{capture, path_text, run};
 
 /// Fields of a replayed attempt, in their order; docs/outcomes.md says what each means.
-const REPLAY: [&str; 37] = [
+const REPLAY: [&str; 38] = [
     "id",
     "client_ip",
     "client_port",
@@ -54,6 +54,7 @@ const REPLAY: [&str; 37] = [
     "icmp",
     "simultaneous",
     "isn_repeat",
+    "pattern",
     "encap",
     "frames",
 ];

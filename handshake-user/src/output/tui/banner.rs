@@ -8,8 +8,9 @@ use super::sheet::who;
 use super::state::{Tab, Ui};
 use super::text::{count, cut, moment, period, span, width};
 use crate::attempt::Nanos;
-use crate::board::{Blind, Board, Flood, Lost, Sampled, Spell, Who};
+use crate::board::{Blind, Board, Lost, Sampled, Spell, Who};
 use crate::output::escape::Escaped;
+use crate::pattern::Flood;
 
 /// Attempts that the recorder left out, as in the loss records.
 const NOT_RECORDED: &str = "not-recorded";

@@ -12,8 +12,9 @@ use super::table::{Cell, Column, Shape, Table, Widths, room_below};
 use super::text::{clock, count, cut, latency, percent, put, rate};
 use super::theme::Theme;
 use super::window;
-use crate::board::{Board, Flood, Standing, Who};
+use crate::board::{Board, Standing, Who};
 use crate::outcome::Outcome;
+use crate::pattern::Flood;
 use crate::windows::{Numbers, Window};
 
 /// The columns, in their order on the screen.

@@ -3,13 +3,13 @@
 //!
 //! The rule (docs/tui.md): *unfinished handshakes* are those half-open now and those given up as
 //! half-open within ten seconds. A flood begins when there are at least [`BEGIN`] and less than half
-//! of the handshakes complete, for two seconds; it ends when there are less than half of [`BEGIN`], or
-//! at least 70% complete, for five seconds. Its start and end are the first seconds of these spells.
+//! of the handshakes complete, for two seconds, while SYNs come; it ends when none come, there are less
+//! than half of [`BEGIN`], or at least 70% complete, for five seconds. Its start and end are the first seconds of these spells.
 
 use crate::attempt::Nanos;
 
 /// Unfinished handshakes that make a flood, if most do not complete.
-pub(super) const BEGIN: u64 = 50;
+const BEGIN: u64 = 50;
 /// Below this many it is over.
 const OVER: u64 = BEGIN / 2;
 /// A smaller part completed makes a flood.
@@ -23,13 +23,15 @@ const OVER_FOR: Nanos = 4_900_000_000;
 
 /// What there is to judge by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Signs {
+pub(crate) struct Signs {
     /// Answered and not acknowledged, now.
-    pub(super) half_open: u64,
+    pub(crate) half_open: u64,
     /// Ended as half-open within ten seconds.
-    pub(super) given_up: u64,
+    pub(crate) given_up: u64,
     /// Completed within ten seconds.
-    pub(super) completed: u64,
+    pub(crate) completed: u64,
+    /// SYNs still come.
+    pub(crate) is_arriving: bool,
 }
 
 impl Signs {
@@ -43,11 +45,11 @@ impl Signs {
     }
 
     fn are_bad(&self) -> bool {
-        self.unfinished() >= BEGIN && self.completion() < BAD
+        self.is_arriving && self.unfinished() >= BEGIN && self.completion() < BAD
     }
 
     fn are_good(&self) -> bool {
-        self.unfinished() < OVER || self.completion() >= GOOD
+        !self.is_arriving || self.unfinished() < OVER || self.completion() >= GOOD
     }
 }
 
@@ -62,7 +64,7 @@ pub struct Flood {
 
 /// Follows one service.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// Since when the signs have been bad (no flood yet), or good (while there is one).
     since: Option<Nanos>,
     last: Option<Flood>,
@@ -70,17 +72,17 @@ pub(super) struct Watch {
 
 impl Watch {
     /// The last flood, whether or not it is over.
-    pub(super) fn flood(&self) -> Option<Flood> {
+    pub(crate) fn flood(&self) -> Option<Flood> {
         self.last
     }
 
     /// Is there anything to remember?
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.since.is_none() && self.last.is_none()
     }
 
     /// Judges by the signs of this second; returns the flood if it has just begun or ended.
-    pub(super) fn judge(&mut self, now: Nanos, signs: Signs) -> Option<Flood> {
+    pub(crate) fn judge(&mut self, now: Nanos, signs: Signs) -> Option<Flood> {
         let ongoing = self.last.filter(|flood| flood.end.is_none());
         let (turning, patience) = match ongoing {
             None => (signs.are_bad(), BEGIN_FOR),
@@ -117,7 +119,12 @@ mod tests {
             for _ in 0..*seconds {
                 watch.judge(
                     now * SECOND,
-                    Signs { half_open: *half_open, given_up: *given_up, completed: *completed },
+                    Signs {
+                        half_open: *half_open,
+                        given_up: *given_up,
+                        completed: *completed,
+                        is_arriving: true,
+                    },
                 );
                 now += 1;
             }
@@ -171,7 +178,7 @@ mod tests {
 
     #[test]
     fn begin_and_end_are_told_once() {
-        let bad = Signs { half_open: 500, ..Signs::default() };
+        let bad = Signs { half_open: 500, is_arriving: true, ..Signs::default() };
         let signs = |second| if second < 10 { bad } else { Signs::default() };
         let mut watch = Watch::default();
         let told = (0..20).filter(|second| watch.judge(second * SECOND, signs(*second)).is_some());
