@@ -1,7 +1,8 @@
 //! Alarms that the person has acknowledged: they leave the banner, and come back with a new occurrence.
 
 use crate::attempt::Nanos;
-use crate::board::{Alarms, Board, Flood, Who};
+use crate::board::{Alarms, Board, Who};
+use crate::pattern::Flood;
 
 /// See the module: the alarms as they were then.
 #[derive(Debug, Clone, Default)]
