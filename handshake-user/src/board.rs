@@ -38,6 +38,8 @@ pub use standing::{Standing, Who};
 pub const DEFAULT_ROWS: usize = 10_000;
 /// Messages kept.
 const MOST_WORDS: usize = 200;
+/// An interface of a kind that comes and goes is told to be gone for so long.
+pub const PASSING: Nanos = 60_000_000_000;
 /// Losses with a shorter pause between them are one spell.
 const SAME_SPELL: Nanos = 10_000_000_000;
 /// After a loss it is for so long not known that it is over: they are told once a second.
@@ -329,6 +331,19 @@ impl Board {
         if self.watched.len() < before || self.alarms.degraded.of(name).next().is_some() {
             self.alarms.degraded.insert_gone(name, reason, now);
         }
+    }
+
+    /// That one is gone is not told for longer than [`PASSING`]: others like it come and go.
+    pub fn passes(&mut self, name: &str) {
+        self.alarms.degraded.pass(name);
+        self.alarms.blind.pass(name);
+    }
+
+    /// Ends what is not told for long.
+    pub fn expire(&mut self, now: Nanos) {
+        let at = now.saturating_sub(PASSING);
+        self.alarms.degraded.expire(at, now);
+        self.alarms.blind.expire(at);
     }
 
     /// An interface has another name. If it is watched, whichever had that name before is back.

@@ -230,8 +230,8 @@ pub struct WatchArgs {
     /// Only attempts that match: 'port:443 outcome:refused'.
     ///
     /// May be repeated; all must match. Terms are separated by blanks and must all match; a value may
-    /// be several, separated by commas; `-` or `!` before a term negates it. Keys are port: host: (or
-    /// net:) client: server: outcome: role: iface: vlan: retrans: latency: latency-server:
+    /// be several, separated by commas; `-` or `!` before a term negates it. Keys are port:
+    /// client-port: server-port: (or sport: dport:) host: (or net:) client: server: outcome: role: iface: vlan: retrans: latency: latency-server:
     /// latency-client: and /text/ is a regular expression on the printed line. port: and host: decide
     /// what is tracked and counted, the others only which of the ended attempts are printed.
     #[arg(long = "filter", value_name = "EXPR", value_parser = Query::parse,
@@ -396,8 +396,8 @@ pub struct ReplayArgs {
     /// Only attempts that match: 'port:443 outcome:refused'.
     ///
     /// May be repeated; all must match. Terms are separated by blanks and must all match; a value may
-    /// be several, separated by commas; `-` or `!` before a term negates it. Keys are port: host: (or
-    /// net:) client: server: outcome: role: iface: vlan: retrans: latency: latency-server:
+    /// be several, separated by commas; `-` or `!` before a term negates it. Keys are port:
+    /// client-port: server-port: (or sport: dport:) host: (or net:) client: server: outcome: role: iface: vlan: retrans: latency: latency-server:
     /// latency-client: and /text/ is a regular expression on the printed line. port: and host: decide
     /// what is tracked and counted, the others only which of the ended attempts are printed. A capture
     /// has no interface and no role: iface: and role: match nothing.

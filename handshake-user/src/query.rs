@@ -40,6 +40,8 @@ struct Term {
 #[derive(Debug, Clone, PartialEq)]
 enum Test {
     Port(Vec<Span>),
+    ClientPort(Vec<Span>),
+    ServerPort(Vec<Span>),
     Host(Vec<End>),
     Client(Vec<End>),
     Server(Vec<End>),
@@ -111,8 +113,10 @@ impl PartialEq for Pattern {
 /// The word for failures of all kinds, besides the outcomes' own names.
 const FAILED: &str = "failed";
 /// Keys and their tests' names, as help and errors list them.
-pub const KEYS: [&str; 13] = [
+pub const KEYS: [&str; 15] = [
     "port",
+    "client-port",
+    "server-port",
     "host",
     "net",
     "client",
@@ -224,6 +228,8 @@ impl Test {
         let place = view.place;
         match self {
             Self::Port(spans) => any_port(spans, [a.key.client.port, a.key.server.port]),
+            Self::ClientPort(spans) => any_port(spans, [a.key.client.port]),
+            Self::ServerPort(spans) => any_port(spans, [a.key.server.port]),
             Self::Host(hosts) => {
                 any_end(hosts, a.key.client_addr()) || any_end(hosts, a.key.server_addr())
             }
@@ -251,7 +257,7 @@ impl Test {
     }
 }
 
-fn any_port(spans: &[Span], ports: [u16; 2]) -> bool {
+fn any_port<const N: usize>(spans: &[Span], ports: [u16; N]) -> bool {
     ports.iter().any(|port| spans.iter().any(|span| span.0.contains(port)))
 }
 
@@ -306,6 +312,8 @@ impl Display for Term {
         let count = |bound: &Bound| bound.text(bound.value);
         let (key, alternatives) = match &self.test {
             Test::Port(spans) => ("port", list(spans)),
+            Test::ClientPort(spans) => ("client-port", list(spans)),
+            Test::ServerPort(spans) => ("server-port", list(spans)),
             Test::Host(ends) => ("host", list(ends)),
             Test::Client(ends) => ("client", list(ends)),
             Test::Server(ends) => ("server", list(ends)),

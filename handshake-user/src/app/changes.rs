@@ -45,7 +45,7 @@ impl Watching<'_> {
                 }
                 self.fought.remove(&index);
                 self.links_down.remove(&index);
-                self.view.gone(&name, now);
+                self.view.gone(&name, now, self.targets.passes(&name));
                 self.tell_waiting();
             }
             Change::Renamed { from, interface } => {
@@ -178,7 +178,8 @@ impl Watching<'_> {
             let all = interfaces::list().map_err(Failure::from)?;
             let Some(interface) = all.iter().find(|one| one.index == health.index) else {
                 self.lose_sight(health.index, &health.name, last_seen)?;
-                self.view.gone(&health.name, self.places.now());
+                let passes = self.targets.passes(&health.name);
+                self.view.gone(&health.name, self.places.now(), passes);
                 continue;
             };
             let now = self.places.now();

@@ -150,9 +150,12 @@ impl Screen {
         self.is_stale = true;
     }
 
-    /// An interface is gone.
-    pub(super) fn gone(&mut self, name: &str, reason: &str, now: Nanos) {
+    /// An interface is gone; is it one of many that come and go?
+    pub(super) fn gone(&mut self, name: &str, reason: &str, now: Nanos, passes: bool) {
         self.board.gone(name, reason, now);
+        if passes {
+            self.board.passes(name);
+        }
         self.is_stale = true;
     }
 
@@ -303,6 +306,7 @@ impl Screen {
         }
         // Rows end between two looks: the clock shall not be behind them.
         self.board.now = world.places.now();
+        self.board.expire(self.board.now);
         self.ui.follow(&self.board);
         let (ui, board) = (&mut self.ui, &self.board);
         self.terminal.draw(|frame| tui::draw(frame, ui, board))?;

@@ -82,6 +82,14 @@ impl Targets {
         }
     }
 
+    /// Was it a pattern that brought this interface, so that others like it come and go?
+    pub(super) fn passes(&self, name: &str) -> bool {
+        match self {
+            Self::Patterns(patterns) => !patterns.iter().any(|one| one == name),
+            Self::DefaultRoute { .. } => false,
+        }
+    }
+
     /// What is waited for while nothing is watched.
     pub(super) fn awaited(&self) -> String {
         match self {
@@ -130,6 +138,12 @@ mod tests {
         route.rename("ppp999", "wan0");
         let Targets::DefaultRoute { taken, .. } = &route else { panic!("{route:?}") };
         assert_eq!((taken.len(), taken.last().map(String::as_str)), (MOST_NAMES, Some("wan0")));
+    }
+
+    #[test]
+    fn only_what_a_pattern_brought_passes() {
+        let targets = Targets::Patterns(vec!["eth0".to_owned(), "*".to_owned()]);
+        assert!(targets.passes("veth7") && !targets.passes("eth0"));
     }
 
     #[test]

@@ -190,10 +190,10 @@ impl View {
         }
     }
 
-    /// An interface is gone.
-    pub(super) fn gone(&mut self, name: &str, now: Nanos) {
+    /// An interface is gone; is it one of many that come and go?
+    pub(super) fn gone(&mut self, name: &str, now: Nanos, passes: bool) {
         if let Some(screen) = &mut self.screen {
-            screen.gone(name, GONE, now);
+            screen.gone(name, GONE, now, passes);
         }
     }
 

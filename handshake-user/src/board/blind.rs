@@ -19,6 +19,8 @@ pub struct Spell {
     pub from: Nanos,
     /// When it was seen again; `None` while it is not.
     pub until: Option<Nanos>,
+    /// Interfaces like this one come and go, so that this is not told for long.
+    passes: bool,
 }
 
 /// See the module. Those that are over give way first to newer ones.
@@ -40,7 +42,13 @@ impl Blind {
             self.spells.remove(over.unwrap_or(0));
         }
         self.times += 1;
-        self.spells.push_back(Spell { name: name.to_owned(), reason, from, until: None });
+        self.spells.push_back(Spell {
+            name: name.to_owned(),
+            reason,
+            from,
+            until: None,
+            passes: false,
+        });
     }
 
     /// It is seen again.
@@ -49,6 +57,18 @@ impl Blind {
         if let Some(spell) = self.spells.iter_mut().find(lasting) {
             spell.until = Some(now.max(spell.from));
         }
+    }
+
+    /// What is not seen now of this interface is not told for long.
+    pub fn pass(&mut self, name: &str) {
+        let lasting = |spell: &&mut Spell| spell.name == name && spell.until.is_none();
+        self.spells.iter_mut().filter(lasting).for_each(|spell| spell.passes = true);
+    }
+
+    /// Forgets what passes and was so until then.
+    pub fn expire(&mut self, until: Nanos) {
+        let is_over = |spell: &Spell| spell.until.unwrap_or(spell.from) <= until;
+        self.spells.retain(|spell| !(spell.passes && is_over(spell)));
     }
 
     /// An interface has another name.
@@ -103,6 +123,22 @@ mod tests {
         assert_eq!(blind.over().map(|one| one.until).collect::<Vec<_>>(), [Some(9)]);
         blind.begin("wan0", "interface-gone", 11);
         assert_eq!((blind.lasting().count(), blind.over().count(), blind.times()), (2, 1, 3));
+    }
+
+    #[test]
+    fn what_passes_is_forgotten_and_nothing_else() {
+        let mut blind = Blind::default();
+        blind.begin("eth0", "interface-gone", 1);
+        for (name, from) in [("veth0", 5), ("veth1", 5), ("veth2", 9)] {
+            blind.begin(name, "interface-gone", from);
+            blind.pass(name);
+        }
+        blind.end("veth1", 6);
+        blind.expire(5);
+        let told = |blind: &Blind| blind.spells.iter().map(|one| one.from).collect::<Vec<_>>();
+        assert_eq!(told(&blind), [1, 5, 9], "veth1 was seen again at 6");
+        blind.expire(9);
+        assert_eq!((told(&blind), blind.times()), (vec![1], 4));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Trouble {
     /// When it was over; `None` while it lasts.
     pub until: Option<Nanos>,
     kind: Kind,
+    /// Interfaces like this one come and go, so that this is not told for long.
+    passes: bool,
 }
 
 impl Trouble {
@@ -47,6 +49,8 @@ pub struct Degraded {
     /// Oldest first.
     entries: Vec<Trouble>,
     more: u64,
+    /// Those of them that pass, and when the last one gave way.
+    more_passing: (u64, Nanos),
     /// In order of their ends.
     past: VecDeque<Trouble>,
 }
@@ -82,11 +86,31 @@ impl Degraded {
         let since = before.map_or(now, |at| self.entries.remove(at).since);
         if self.entries.len() >= MOST_DEGRADED {
             let gone = self.entries.iter().position(|one| one.kind == Kind::Gone);
-            self.entries.remove(gone.unwrap_or(0));
-            self.more += 1;
+            if self.entries.remove(gone.unwrap_or(0)).passes {
+                self.more_passing = (self.more_passing.0 + 1, now);
+            } else {
+                self.more += 1;
+            }
         }
         let (name, reason) = (name.to_owned(), reason.to_owned());
-        self.entries.push(Trouble { name, reason, since, until: None, kind });
+        self.entries.push(Trouble { name, reason, since, until: None, kind, passes: false });
+    }
+
+    /// That this interface is gone is not told for long: others like it come and go.
+    pub fn pass(&mut self, name: &str) {
+        let gone = |one: &&mut Trouble| one.is_of(name, Kind::Gone);
+        self.entries.iter_mut().filter(gone).for_each(|one| one.passes = true);
+    }
+
+    /// What passes and was so at that time is over `now`.
+    pub fn expire(&mut self, at: Nanos, now: Nanos) {
+        let old = |one: &&Trouble| one.passes && one.since <= at;
+        while let Some(name) = self.entries.iter().find(old).map(|one| one.name.clone()) {
+            self.end(&name, Kind::Gone, now);
+        }
+        if self.more_passing.1 <= at {
+            self.more_passing.0 = 0;
+        }
     }
 
     fn end(&mut self, name: &str, kind: Kind, now: Nanos) {
@@ -135,7 +159,7 @@ impl Degraded {
     /// How often one had to give way: no longer told by name.
     #[must_use]
     pub fn more(&self) -> u64 {
-        self.more
+        self.more + self.more_passing.0
     }
 }
 
@@ -198,6 +222,22 @@ mod tests {
         assert_eq!(told(&degraded), [("eth0", "it is down", 6)]);
         degraded.insert_gone("eth0", "gone", 8);
         assert_eq!(told(&degraded), [("eth0", "gone", 8)]);
+    }
+
+    #[test]
+    fn those_that_pass_end_after_a_while_also_if_they_are_many() {
+        let mut degraded = Degraded::default();
+        degraded.insert("eth0", "detached", 0);
+        for n in 0..20 {
+            degraded.insert_gone(&format!("veth{n}"), "gone", n);
+            degraded.pass(&format!("veth{n}"));
+        }
+        assert_eq!(degraded.iter().count() as u64 + degraded.more(), 21);
+        degraded.expire(18, 78);
+        assert_eq!(told(&degraded), [("eth0", "detached", 0), ("veth19", "gone", 19)]);
+        degraded.expire(19, 79);
+        assert_eq!((told(&degraded), degraded.more()), (vec![("eth0", "detached", 0)], 0));
+        assert_eq!(past(&degraded).last(), Some(&("veth19", "gone", 19, Some(79))));
     }
 
     #[test]

@@ -14,7 +14,11 @@ pub(super) fn with_tip(mut error: clap::Error, arguments: &[OsString]) -> clap::
         ErrorKind::InvalidSubcommand if error.get(ContextKind::SuggestedSubcommand).is_none() => {
             instead_of_a_verb(first)
         }
-        ErrorKind::UnknownArgument if first == "replay" => instead_of_a_flag(&error),
+        ErrorKind::InvalidSubcommand if first == "version" => {
+            error.remove(ContextKind::SuggestedSubcommand);
+            Some("to print the version: `handshake --version`".to_owned())
+        }
+        ErrorKind::UnknownArgument => instead_of_an_argument(&error, first == "replay"),
         ErrorKind::ArgumentConflict if error.get(ContextKind::InvalidSubcommand).is_some() => {
             Some("options stand behind the command: `handshake watch --port 443`".to_owned())
         }
@@ -39,10 +43,21 @@ fn instead_of_a_verb(word: &OsStr) -> Option<String> {
     }
 }
 
-/// Flags of `watch` that a filter replaces in `replay`.
-fn instead_of_a_flag(error: &clap::Error) -> Option<String> {
+/// `handshake watch eth0`, `--color never`, and flags of `watch` that a filter replaces in `replay`.
+fn instead_of_an_argument(error: &clap::Error, is_replay: bool) -> Option<String> {
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
-    let term = match flag.split(['=', ' ']).next()? {
+    if !flag.starts_with('-') {
+        return instead_of_a_verb(OsStr::new(flag));
+    }
+    let name = flag.split(['=', ' ']).next()?;
+    if ["--color", "--colour", "--no-color", "--no-colour"].contains(&name) {
+        let how = "`NO_COLOR=1 handshake` turns them off";
+        return Some(format!("colours are used on a terminal only; {how}"));
+    }
+    if !is_replay {
+        return None;
+    }
+    let term = match name {
         "--port" => "port:443",
         "--net" => "host:10.0.0.0/8",
         _ => return None,

@@ -13,18 +13,21 @@ const KEYS_ELSEWHERE: [(&str, &str); 15] = [
     ("address", "host"),
     ("dest", "server"),
     ("dev", "iface"),
-    ("dport", "port"),
+    ("dport", "server-port"),
     ("dst", "server"),
     ("interface", "iface"),
     ("ip", "host"),
     ("result", "outcome"),
     ("rtt", "latency"),
     ("source", "client"),
-    ("sport", "port"),
+    ("sport", "client-port"),
     ("src", "client"),
     ("state", "outcome"),
     ("status", "outcome"),
 ];
+/// Keys of tools that look at sockets.
+const OF_SOCKETS: [&str; 10] =
+    ["cgroup", "cmd", "comm", "container", "pid", "pod", "proc", "process", "uid", "user"];
 /// Words for outcomes, and ours.
 const OUTCOMES_ELSEWHERE: [(&str, &str); 8] = [
     ("established", "completed*"),
@@ -54,6 +57,11 @@ fn of<'a>(table: &[(&str, &'a str)], word: &str) -> Option<&'a str> {
 /// How something is said here that other languages have a word for.
 pub(super) fn joining(word: &str) -> Option<&'static str> {
     of(&JOINING, word)
+}
+
+/// Does this ask for what sockets know and packets do not?
+pub(super) fn is_of_sockets(key: &str) -> bool {
+    OF_SOCKETS.contains(&key.to_lowercase().as_str())
 }
 
 /// The key that is written so, or nearly so, or elsewhere so.
@@ -113,7 +121,9 @@ fn value_near(key: &str, value: &str) -> Option<String> {
             let names = [Role::Client, Role::Server, Role::Forwarded].map(Role::name);
             nearest(value, names).map(str::to_owned)
         }
-        "port" => range(value).filter(|value| port(value).is_some()),
+        "port" | "client-port" | "server-port" | "sport" | "dport" => {
+            range(value).filter(|value| port(value).is_some())
+        }
         "vlan" => range(value).filter(|value| vlan(value).is_some()),
         "host" | "net" | "client" | "server" => address(value),
         "retrans" => nearest(value, ["yes", "no"]).map(str::to_owned),

@@ -40,6 +40,14 @@ pub enum Problem {
         /// A term that would be right, with a gap if the value would not.
         meant: Option<String>,
     },
+    /// What is no property of a packet.
+    #[error(
+        "{key:?} cannot be known: handshake sees packets, not sockets; `ss -tnp` names processes"
+    )]
+    NotSeen {
+        /// The key.
+        key: String,
+    },
     /// Neither a key with a value nor a text.
     #[error("expected key:value or /text/; did you mean {meant}?")]
     NoKey {
@@ -228,6 +236,8 @@ fn keyed(body: &str, next: &str) -> Result<Test, Problem> {
 pub(super) fn of_key(key: &str, value: &str) -> Result<Test, Problem> {
     Ok(match key {
         "port" => Test::Port(each(value, PORT, port)?),
+        "client-port" | "sport" => Test::ClientPort(each(value, PORT, port)?),
+        "server-port" | "dport" => Test::ServerPort(each(value, PORT, port)?),
         "host" | "net" => Test::Host(each(value, HOST, end)?),
         "client" => Test::Client(each(value, HOST, end)?),
         "server" => Test::Server(each(value, HOST, end)?),
@@ -239,6 +249,7 @@ pub(super) fn of_key(key: &str, value: &str) -> Result<Test, Problem> {
         "latency" => Test::Latency(Part::Total, each(value, LATENCY, latency)?),
         "latency-server" => Test::Latency(Part::Server, each(value, LATENCY, latency)?),
         "latency-client" => Test::Latency(Part::Client, each(value, LATENCY, latency)?),
+        key if meant::is_of_sockets(key) => return Err(Problem::NotSeen { key: key.to_owned() }),
         _ => return Err(Problem::Key { key: key.to_owned(), meant: None }),
     })
 }

@@ -172,7 +172,7 @@ fn an_error_names_the_term_its_place_and_what_was_meant() {
         ),
         (
             "xyz:1",
-            r#""xyz:1" at 1: there is no key "xyz"; there are port, host, net, client, server, outcome, role, iface, vlan, retrans, latency, latency-server, latency-client"#,
+            r#""xyz:1" at 1: there is no key "xyz"; there are port, client-port, server-port, host, net, client, server, outcome, role, iface, vlan, retrans, latency, latency-server, latency-client"#,
         ),
         ("é  443", r#""é" at 1: expected key:value or /text/; did you mean /é/?"#),
         ("443", r#""443" at 1: expected key:value or /text/; did you mean port:443?"#),
@@ -198,7 +198,7 @@ fn an_error_names_the_term_its_place_and_what_was_meant() {
         ),
         (
             "é:1 host:10.0.0.0/33",
-            r#""é:1" at 1: there is no key "é"; there are port, host, net, client, server, outcome, role, iface, vlan, retrans, latency, latency-server, latency-client"#,
+            r#""é:1" at 1: there is no key "é"; there are port, client-port, server-port, host, net, client, server, outcome, role, iface, vlan, retrans, latency, latency-server, latency-client"#,
         ),
         (
             "/é/ host:10.0.0.0/33",
@@ -271,6 +271,35 @@ fn what_was_meant_is_a_term_as_it_would_be_right() {
         let error = Query::parse(text).expect_err(text).to_string();
         assert!(error.ends_with(&format!("; did you mean {meant}?")), "{text}: {error}");
         Query::parse(meant).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+}
+
+#[test]
+fn what_only_sockets_know_is_said_to_be_so() {
+    for text in ["process:nginx", "-pid:4711", "Container:web"] {
+        let error = Query::parse(text).expect_err(text).to_string();
+        assert!(error.contains("cannot be known") && error.contains("`ss -tnp`"), "{error}");
+        assert!(!error.contains("did you mean"), "{error}");
+    }
+}
+
+#[test]
+fn one_side_s_port_has_a_term_of_its_own_and_a_short_name() {
+    for (text, written) in [
+        ("dport:443,8000-8999", "server-port:443,8000-8999"),
+        ("sport:40000-50000", "client-port:40000-50000"),
+        ("-server-port:22", "-server-port:22"),
+    ] {
+        assert_eq!(Query::parse(text).expect(text).to_string(), written);
+    }
+    for (text, meant) in [
+        ("dport=443", "server-port:443"),
+        ("sport 443", "client-port:443"),
+        ("dport:90-80", "dport:80-90"),
+        ("server-prot:443", "server-port:443"),
+    ] {
+        let error = Query::parse(text).expect_err(text).to_string();
+        assert!(error.contains(&format!("did you mean {meant}?")), "{text}: {error}");
     }
 }
 

@@ -188,6 +188,12 @@ fn replay_prints_what_the_filter_takes() {
         failed(record) && record["client_port"] != port
     });
     assert_takes(&[&format!("/:{port} →/")], |record| record["client_port"] == port);
+    let sport = format!("sport:{port}");
+    assert_takes(&[&sport], |record| record["client_port"] == port);
+    // All go to the same one.
+    let server_port = records(&[])[0]["server_port"].clone();
+    assert_eq!(records(&[&format!("dport:{server_port}")]).len(), records(&[]).len());
+    assert!(records(&[&format!("sport:{server_port}")]).is_empty());
     assert_takes(&["latency:>0s"], |record| latency(record).is_some());
 }
 

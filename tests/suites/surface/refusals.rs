@@ -62,6 +62,10 @@ fn where_no_name_is_near_the_command_that_would_do_it_is_said() {
     let capture = crate::program::path_text(&capture);
     assert_usage(&[capture], &[&format!("tip: to replay this file: `handshake replay {capture}`")]);
     assert_usage(&["lo"], &["tip: to watch this interface: `handshake watch -i lo`"]);
+    assert_usage(&["watch", "lo"], &["tip: to watch this interface: `handshake watch -i lo`"]);
+    assert_usage(&["version"], &["tip: to print the version: `handshake --version`"]);
+    assert_usage(&["--color", "never"], &["tip: colours are used on a terminal only; `NO_COLOR=1"]);
+    assert_usage(&["watch", "--color=never"], &["`NO_COLOR=1 handshake` turns them off"]);
     assert_usage(&["replay", "--port", "443", "x"], &["tip: ", "`--filter port:443`"]);
     assert_usage(&["replay", "--net=::/0", "x"], &["tip: ", "`--filter host:10.0.0.0/8`"]);
     let behind = "tip: options stand behind the command: `handshake watch --port 443`";
