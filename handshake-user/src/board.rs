@@ -11,6 +11,7 @@ mod history;
 mod incident;
 mod latency;
 mod rows;
+mod slowness;
 mod standing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -44,6 +45,8 @@ pub const PASSING: Nanos = 60_000_000_000;
 const SAME_SPELL: Nanos = 10_000_000_000;
 /// After a loss it is for so long not known that it is over: they are told once a second.
 const STILL: Nanos = 3_000_000_000;
+/// Between two looks there is a second.
+const HALF_A_SECOND: Nanos = 500_000_000;
 /// Open attempts that wait for longer than they should, kept at once.
 const MOST_WAITING: usize = 1_000;
 
@@ -414,8 +417,9 @@ impl Board {
         self.to_wall = glance.to_wall;
         let windows = &mut self.windows.0;
         windows.begin(self.begun.saturating_sub(glance.to_wall));
+        // They happened within the last second.
         windows.seen(
-            boot,
+            boot.saturating_sub(HALF_A_SECOND),
             glance.started.saturating_sub(begun),
             glance.retransmits.saturating_sub(copies),
         );

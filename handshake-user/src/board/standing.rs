@@ -8,8 +8,10 @@ use ipnet::IpNet;
 
 use crate::attempt::{Key, Nanos};
 use crate::board::incident::{Failing, Incidents, Waiting};
+use crate::board::slowness::Slowness;
 use crate::outcome::Outcome;
 use crate::pattern::{Flood, FloodSigns as Signs, FloodWatch};
+use crate::slow::Slow;
 use crate::snapshot::AttemptView;
 use crate::windows::{ByWindow, MOST, Numbers, Series, Window, Windows, network};
 
@@ -41,6 +43,8 @@ pub struct Standing {
     pub failing: Option<Failing>,
     /// The last flood.
     pub flood: Option<Flood>,
+    /// Since when it has been slow, and how.
+    pub slow: Option<(Nanos, Slow)>,
 }
 
 impl Standing {
@@ -105,6 +109,7 @@ impl Opens {
 pub(super) struct Trails {
     incidents: Incidents,
     floods: AHashMap<SocketAddr, FloodWatch>,
+    slowness: Slowness,
 }
 
 /// This moment, in both times.
@@ -163,7 +168,9 @@ impl Trails {
         for standing in &mut services {
             let Who::Service(service) = standing.who else { continue };
             standing.flood = self.floods.get(&service).and_then(FloodWatch::flood);
+            standing.slow = self.slowness.look(standing, windows, moment);
         }
+        self.slowness.keep(windows);
         (services, peers, said)
     }
 
@@ -219,6 +226,7 @@ impl Trails {
             half_open: open.half,
             failing: failing.filter(|failing| failing.is_told(has_completed)),
             flood: None,
+            slow: None,
         }
     }
 

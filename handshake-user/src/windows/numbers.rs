@@ -79,6 +79,19 @@ impl Numbers {
         self.sum_of(Outcome::is_clients_doing)
     }
 
+    /// As the judge of slowness takes it.
+    #[must_use]
+    pub fn sample(&self) -> crate::slow::Sample {
+        crate::slow::Sample {
+            completed: self.completed(),
+            retransmitted: self.again.count,
+            syn_copies: self.syn_retrans,
+            synack_copies: self.synack_retrans,
+            server: self.server,
+            client: self.client,
+        }
+    }
+
     /// Part of the attempts that completed, among these and the failures of the service.
     #[must_use]
     pub fn completion(&self) -> Option<f64> {

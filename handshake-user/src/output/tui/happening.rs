@@ -14,6 +14,7 @@ use super::theme::Theme;
 use crate::attempt::Nanos;
 use crate::board::{Board, Failing, Standing};
 use crate::outcome::Outcome;
+use crate::slow::Why;
 
 /// One line for so many of the screen.
 const LINES_A_LINE: u16 = 4;
@@ -54,6 +55,9 @@ fn failing(board: &Board) -> Vec<(&Standing, Failing)> {
 fn few(ui: &Ui, board: &Board) -> Vec<Line> {
     let failing = failing(board);
     let Some((standing, first)) = failing.first() else {
+        if let Some(line) = slow(board).first().and_then(|standing| slow_line(standing, ui)) {
+            return vec![(line, ui.theme.doubtful())];
+        }
         let busiest = busiest(ui, board, 1);
         return busiest.into_iter().map(|line| (line, Style::new())).collect();
     };
@@ -64,12 +68,13 @@ fn few(ui: &Ui, board: &Board) -> Vec<Line> {
     };
     let since = clock(first.since, &ui.zone);
     let text = format!("{others}fail: {} {what} since {since}", who(standing.who));
-    vec![(text, style(first, ui.theme))]
+    vec![(text, style(first, board, ui.theme))]
 }
 
 fn many(ui: &Ui, board: &Board, most: usize) -> Vec<Line> {
     let theme = ui.theme;
     let failing = failing(board);
+    let slow = slow(board);
     let mut lines = Vec::new();
     let title = match failing.len() {
         0 => "no service fails; the busiest:".to_owned(),
@@ -78,7 +83,10 @@ fn many(ui: &Ui, board: &Board, most: usize) -> Vec<Line> {
     };
     lines.push((title, theme.strong()));
     for (standing, failing) in failing.iter().take(most) {
-        lines.push((format!("  {}", failure(standing, failing, ui, board)), style(failing, theme)));
+        lines.push((
+            format!("  {}", failure(standing, failing, ui, board)),
+            style(failing, board, theme),
+        ));
     }
     if failing.is_empty() {
         let busiest = busiest(ui, board, most);
@@ -87,12 +95,21 @@ fn many(ui: &Ui, board: &Board, most: usize) -> Vec<Line> {
         }
         lines.extend(busiest.into_iter().map(|line| (format!("  {line}"), Style::new())));
     }
+    for standing in slow.iter().take(most.div_ceil(2)) {
+        lines.extend(slow_line(standing, ui).map(|line| (line, theme.doubtful())));
+    }
+    if slow.len() > most.div_ceil(2) {
+        let text = format!("{} more slow services (2 shows all)", slow.len() - most.div_ceil(2));
+        lines.push((text, theme.doubtful()));
+    }
     lines.extend(cancelled(ui, board).map(|line| (line, Style::new())));
     lines
 }
 
-fn style(failing: &Failing, theme: Theme) -> Style {
-    if failing.completion() < POOR { theme.bad() } else { theme.doubtful() }
+/// What has just failed, and mostly does, is red.
+fn style(failing: &Failing, board: &Board, theme: Theme) -> Style {
+    let is_now = board.now.saturating_sub(failing.last) <= RECENT;
+    if is_now && failing.completion() < POOR { theme.bad() } else { theme.doubtful() }
 }
 
 /// What failed, and what waits, by number.
@@ -116,6 +133,32 @@ fn failure(standing: &Standing, failing: &Failing, ui: &Ui, board: &Board) -> St
         clock(failing.since, &ui.zone),
         percent(Some(failing.completion())),
     )
+}
+
+/// Services that are slow, the longest first.
+fn slow(board: &Board) -> Vec<&Standing> {
+    let mut slow: Vec<&Standing> = board.services.iter().filter(|one| one.slow.is_some()).collect();
+    slow.sort_by_key(|one| (one.slow.map(|(since, _)| since), one.who));
+    slow
+}
+
+/// "slow: 10.0.0.1:443 server side since 12:00:00: p99 210ms, usually 1.20ms".
+fn slow_line(standing: &Standing, ui: &Ui) -> Option<String> {
+    let (since, slow) = standing.slow?;
+    let why = match slow.why {
+        Why::P99 => {
+            let usual = slow.usual_p99_ns.map(|ns| format!(", usually {}", latency(1, ns)));
+            format!("p99 {}{}", latency(1, slow.p99_ns), usual.unwrap_or_default())
+        }
+        Why::Retransmitted => format!(
+            "{} of {} connects this minute only after something was sent again, usually {}",
+            count(slow.retransmitted),
+            count(slow.completed),
+            percent(Some(slow.usual_retransmitted_part)),
+        ),
+    };
+    let (name, half) = (who(standing.who), slow.half.name());
+    Some(format!("slow: {name} {half} side since {}: {why}", clock(since, &ui.zone)))
 }
 
 /// The busiest services of the window.

@@ -252,7 +252,14 @@ fn cell(
         By::Rate => Cell::plain(rate(n.rate(n.ended()))),
         By::Completion => Cell::plain(percent(n.completion())),
         By::Failed => Cell::styled(count(n.service_failed), bad(n.service_failed)),
-        By::Outcomes => Cell::plain(failures(&n.outcomes, theme)),
+        By::Outcomes => {
+            let slow = s.slow.map(|(since, slow)| {
+                format!("slow ({} side) since {}", slow.half.name(), clock(since, zone))
+            });
+            let failures = Some(failures(&n.outcomes, theme)).filter(|text| !text.is_empty());
+            let texts: Vec<String> = slow.into_iter().chain(failures).collect();
+            Cell::plain(texts.join(", "))
+        }
         By::Since => {
             let since = s.failing.map(|failing| clock(failing.since, zone));
             Cell::styled(since.unwrap_or_default(), theme.bad())

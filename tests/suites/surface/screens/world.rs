@@ -24,6 +24,8 @@ pub(crate) struct World {
     pub(crate) board: Board,
     pub(crate) now: Nanos,
     pub(crate) interface: String,
+    /// Open attempts beside those of a scene.
+    pub(crate) besides: Vec<OpenView>,
     outcomes: [u64; Outcome::ALL.len()],
     retransmits: u64,
     last_id: u64,
@@ -36,6 +38,7 @@ impl World {
             board: Board::new(BEGIN, 10_000),
             now: BEGIN,
             interface: "rtc0".to_owned(),
+            besides: Vec::new(),
             outcomes: [0; Outcome::ALL.len()],
             retransmits: 0,
             last_id: 0,
