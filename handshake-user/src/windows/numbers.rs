@@ -16,6 +16,8 @@ pub struct Numbers {
     pub outcomes: [u64; Outcome::ALL.len()],
     /// Failures that the service has to answer for: not the client's doing, not of a pattern.
     pub service_failed: u64,
+    /// Attempts that the client itself ended: no health checks, no scans.
+    pub cancelled: u64,
     /// Copies of SYNs beyond the first.
     pub syn_retrans: u64,
     /// Copies of SYN-ACKs beyond the first.
@@ -44,6 +46,7 @@ impl Numbers {
             span,
             outcomes: sum.outcomes(),
             service_failed: sum.of(Field::ServiceFailed),
+            cancelled: sum.of(Field::Cancelled),
             syn_retrans: sum.of(Field::SynRetrans),
             synack_retrans: sum.of(Field::SynAckRetrans),
             retransmitted: sum.of(Field::Retransmitted),
@@ -71,12 +74,6 @@ impl Numbers {
     #[must_use]
     pub fn completed(&self) -> u64 {
         self.sum_of(Outcome::is_completed)
-    }
-
-    /// Attempts that the client itself ended.
-    #[must_use]
-    pub fn cancelled(&self) -> u64 {
-        self.sum_of(Outcome::is_clients_doing)
     }
 
     /// As the judge of slowness takes it.

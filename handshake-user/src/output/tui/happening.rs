@@ -13,7 +13,7 @@ use super::text::{clock, count, cut, latency, percent, put, rate, span};
 use super::theme::Theme;
 use crate::attempt::Nanos;
 use crate::board::{Board, Failing, Standing};
-use crate::outcome::Outcome;
+use crate::pattern::ProbeView;
 use crate::slow::Why;
 
 /// One line for so many of the screen.
@@ -22,6 +22,11 @@ const LINES_A_LINE: u16 = 4;
 const POOR: f64 = 0.9;
 /// A failure longer ago than this is told with its age.
 const RECENT: Nanos = 5_000_000_000;
+
+/// Scans, health checks and services named on a line, or line by line.
+const MOST_NAMED: usize = 3;
+/// A scan that has been quiet for longer is told no more.
+const LATELY: Nanos = 60_000_000_000;
 
 type Line = (String, Style);
 
@@ -102,7 +107,8 @@ fn many(ui: &Ui, board: &Board, most: usize) -> Vec<Line> {
         let text = format!("{} more slow services (2 shows all)", slow.len() - most.div_ceil(2));
         lines.push((text, theme.doubtful()));
     }
-    lines.extend(cancelled(ui, board).map(|line| (line, Style::new())));
+    let others = patterns(ui, board).into_iter().chain(cancelled(ui, board));
+    lines.extend(others.map(|line| (line, Style::new())));
     lines
 }
 
@@ -185,25 +191,59 @@ fn busiest(ui: &Ui, board: &Board, most: usize) -> Vec<String> {
 /// Attempts that clients ended themselves, within the window: no failure of a service.
 fn cancelled(ui: &Ui, board: &Board) -> Option<String> {
     let window = ui.window;
-    let all = board.of(window).cancelled();
+    let all = board.of(window).cancelled;
     if all == 0 {
         return None;
     }
     let mut services: Vec<&Standing> =
-        board.services.iter().filter(|one| one.of(window).cancelled() > 0).collect();
-    services.sort_by_key(|one| (Reverse(one.of(window).cancelled()), one.who));
-    let theme = ui.theme;
-    let texts: Vec<String> = services
+        board.services.iter().filter(|one| one.of(window).cancelled > 0).collect();
+    services.sort_by_key(|one| (Reverse(one.of(window).cancelled), one.who));
+    let times = ui.theme.times();
+    let text =
+        |one: &&Standing| format!("{} {times}{}", who(one.who), count(one.of(window).cancelled));
+    let texts: Vec<String> = services.iter().take(MOST_NAMED).map(text).collect();
+    let more = more(services.len());
+    Some(format!("cancelled by clients: {} ({}{more})", count(all), texts.join(", ")))
+}
+
+/// How many are not named.
+fn more(all: usize) -> String {
+    match all.saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    }
+}
+
+/// Scans, a line each, and health checks in one line: no failure of a service.
+fn patterns(ui: &Ui, board: &Board) -> Vec<String> {
+    let (seen, times) = (&board.seen, ui.theme.times());
+    let is_recent = |last: Nanos| board.now.saturating_sub(board.wall(last)) <= LATELY;
+    let scans: Vec<_> = seen.scans.iter().filter(|scan| is_recent(scan.last)).collect();
+    let mut lines: Vec<String> = scans
         .iter()
-        .take(3)
-        .map(|one| {
-            let mut outcomes = one.of(window).outcomes;
-            let others = Outcome::ALL.into_iter().filter(|outcome| !outcome.is_clients_doing());
-            others.for_each(|outcome| outcomes[outcome as usize] = 0);
-            format!("{} {}", who(one.who), failures(&outcomes, theme))
+        .take(MOST_NAMED)
+        .map(|scan| {
+            let since = clock(board.wall(scan.since), &ui.zone);
+            let hosts = if scan.hosts == 1 { "host" } else { "hosts" };
+            format!(
+                "scan by {} since {since}: {} services of {} {hosts} within 10 s, {} attempts",
+                scan.client,
+                count(scan.services),
+                count(scan.hosts),
+                count(scan.count)
+            )
         })
         .collect();
-    let more = services.len().saturating_sub(texts.len());
-    let more = if more > 0 { format!("; {more} more") } else { String::new() };
-    Some(format!("cancelled by clients: {} ({}{more})", count(all), texts.join("; ")))
+    if scans.len() > MOST_NAMED {
+        lines.push(format!("{} more scans", scans.len() - MOST_NAMED));
+    }
+    if !seen.probes.is_empty() {
+        let probe = |probe: &ProbeView| {
+            let pace = latency(1, probe.interval_ns);
+            format!("{} of {} every {pace} {times}{}", probe.client, probe.service, probe.count)
+        };
+        let texts: Vec<String> = seen.probes.iter().take(MOST_NAMED).map(probe).collect();
+        lines.push(format!("health checks: {}{}", texts.join(", "), more(seen.probes.len())));
+    }
+    lines
 }

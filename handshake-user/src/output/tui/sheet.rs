@@ -145,7 +145,7 @@ fn compare(by: By, one: &Standing, two: &Standing, window: Window) -> Ordering {
         By::ClientP50 => number(|numbers| numbers.client.p50_ns),
         By::ClientP99 => number(|numbers| numbers.client.p99_ns),
         By::Retransmits => float(|numbers| numbers.retransmitted_part().unwrap_or(-1.0)),
-        By::Cancelled => number(Numbers::cancelled),
+        By::Cancelled => number(|numbers| numbers.cancelled),
         By::Ended => number(Numbers::ended),
         By::Flood => one.flood.map(|f| f.start).cmp(&two.flood.map(|f| f.start)),
     }
@@ -270,7 +270,7 @@ fn cell(
         By::ClientP50 => Cell::plain(theme.text(latency(n.client.count, n.client.p50_ns))),
         By::ClientP99 => Cell::plain(theme.text(latency(n.client.count, n.client.p99_ns))),
         By::Retransmits => Cell::plain(percent(n.retransmitted_part())),
-        By::Cancelled => Cell::plain(count(n.cancelled())),
+        By::Cancelled => Cell::plain(count(n.cancelled)),
         By::Ended => Cell::plain(count(n.ended())),
         By::Flood => flood(s.flood, theme, zone),
     }

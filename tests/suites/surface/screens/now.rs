@@ -205,6 +205,8 @@ fn health_checks_and_cancelled_connects_are_no_failures() {
     let screen = after(&world, "", 120, 40);
     assert!(screen.contains("no service fails"), "{screen}");
     assert!(screen.contains("completed         100%"), "{screen}");
+    assert!(screen.contains("health checks: 10.77.0.31 of "), "{screen}");
+    assert!(screen.contains("cancelled by clients: "), "{screen}");
     assert_scene("probes", &world);
     let services = after(&world, "2", 120, 40);
     assert!(services.lines().filter(|line| line.contains("100%")).count() == 2, "{services}");
@@ -223,6 +225,7 @@ fn a_scan_makes_no_service_fail() {
     }
     let screen = after(&world, "", 120, 40);
     assert!(screen.contains("no service fails"), "{screen}");
+    assert!(screen.contains("scan by 10.77.0.41 since 12:00:59: "), "{screen}");
     assert_scene("scan", &world);
 }
 
