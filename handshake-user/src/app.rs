@@ -5,6 +5,7 @@ mod changes;
 mod ending;
 mod exporter;
 mod hooks;
+mod losses;
 mod once;
 mod pace;
 mod recording;
@@ -159,7 +160,7 @@ impl<'a> Watching<'a> {
         asked::say_filter(selection.query(), &shown);
         let filter = asked::filter_record(selection.query(), &shown);
         let pace = Pace::new(rings.bells()?).context("cannot wait for the rings")?;
-        let mut engine = Engine::new(rings, asked::config(args), selection);
+        let mut engine = Engine::new(rings, loader.pending(), asked::config(args), selection);
         let mut view = View::new(format)?;
         let mut places = Places::new();
         for attachment in loader.attachments() {

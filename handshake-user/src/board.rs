@@ -11,7 +11,6 @@ mod history;
 mod incident;
 mod latency;
 mod rows;
-mod slowness;
 mod standing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +21,6 @@ use handshake_common::abi::{COUNTERS, Counter, Hook};
 use crate::attempt::{Nanos, OpenView};
 use crate::evidence::Segments;
 use crate::outcome::Outcome;
-use crate::pattern::Seen;
 use crate::snapshot::{AttemptView, Place, Role};
 use crate::windows::{ByWindow, Numbers, Window, Windows};
 use rows::{Kept, Maker};
@@ -46,8 +44,6 @@ pub const PASSING: Nanos = 60_000_000_000;
 const SAME_SPELL: Nanos = 10_000_000_000;
 /// After a loss it is for so long not known that it is over: they are told once a second.
 const STILL: Nanos = 3_000_000_000;
-/// Between two looks there is a second.
-const HALF_A_SECOND: Nanos = 500_000_000;
 /// Open attempts that wait for longer than they should, kept at once.
 const MOST_WAITING: usize = 1_000;
 
@@ -69,8 +65,6 @@ pub struct Glance<'a> {
     pub place: &'a dyn Fn(&OpenView) -> Place<'a>,
     /// If flows were ever left out.
     pub sampled: Option<Sampled>,
-    /// Health checks, scans and floods.
-    pub seen: Seen,
 }
 
 /// Flows were left out at some time of this run: every total since is of a part.
@@ -198,8 +192,6 @@ pub struct Board {
     pub numbers: Box<ByWindow>,
     /// Distribution of latencies, by window.
     pub spreads: [Spread; Window::ALL.len()],
-    /// Health checks, scans and floods; times are those of attempts ([`Board::wall`]).
-    pub seen: Seen,
     /// When the numbers since the start were reset, if they were; since 1970.
     pub reset: Option<Nanos>,
     /// Counters by hook.
@@ -223,7 +215,7 @@ pub struct Board {
     kept: Kept,
     windows: Live,
     /// Attempts begun and copies seen when last looked.
-    counted: (u64, u64),
+    seen: (u64, u64),
     service_failed: u64,
     to_wall: Nanos,
 }
@@ -256,7 +248,6 @@ impl Board {
             outcomes: [0; Outcome::ALL.len()],
             numbers: Box::default(),
             spreads: Default::default(),
-            seen: Seen::default(),
             reset: None,
             counters: [[0; COUNTERS]; Hook::ALL.len()],
             counters_before: [[0; COUNTERS]; Hook::ALL.len()],
@@ -270,7 +261,7 @@ impl Board {
             maker: Maker::default(),
             kept: Kept::default(),
             windows: Live::default(),
-            counted: (0, 0),
+            seen: (0, 0),
             service_failed: 0,
             to_wall: 0,
         }
@@ -408,8 +399,7 @@ impl Board {
         self.counters_before = std::mem::replace(&mut self.counters, *glance.counters);
         self.alarms.sample(glance.sampled, glance.to_wall);
         let moment = Moment { now: glance.now, to_wall: glance.to_wall };
-        self.seen = glance.seen.clone();
-        let (services, peers, said) = self.trails.look(moment, &self.windows.0, &open, &self.seen);
+        let (services, peers, said) = self.trails.look(moment, &self.windows.0, &open);
         (self.services, self.peers) = (services, peers);
         for change in said {
             self.say(glance.now, change);
@@ -419,14 +409,13 @@ impl Board {
     /// Numbers of all together and of places, by window.
     fn count(&mut self, glance: &Glance<'_>) {
         let (begun, copies) =
-            std::mem::replace(&mut self.counted, (glance.started, glance.retransmits));
+            std::mem::replace(&mut self.seen, (glance.started, glance.retransmits));
         let boot = glance.now.saturating_sub(glance.to_wall);
         self.to_wall = glance.to_wall;
         let windows = &mut self.windows.0;
         windows.begin(self.begun.saturating_sub(glance.to_wall));
-        // They happened within the last second.
         windows.seen(
-            boot.saturating_sub(HALF_A_SECOND),
+            boot,
             glance.started.saturating_sub(begun),
             glance.retransmits.saturating_sub(copies),
         );
@@ -445,12 +434,6 @@ impl Board {
     #[must_use]
     pub fn of(&self, window: Window) -> &Numbers {
         &self.numbers[window as usize]
-    }
-
-    /// A time of an attempt, since 1970.
-    #[must_use]
-    pub fn wall(&self, time: Nanos) -> Nanos {
-        time.saturating_add(self.to_wall)
     }
 
     /// Numbers since the start begin anew.

@@ -5,6 +5,7 @@ mod sources;
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use ahash::AHashSet;
 use handshake_common::abi::{Counter, Hook};
@@ -19,6 +20,7 @@ use crate::loader::{Counters, LoadError, Loader, ProgramStats};
 use crate::merge::{LATENESS_NS, Merge};
 use crate::metrics::Metrics;
 use crate::pattern::Patterns;
+use crate::pending::{Pending, Tidying};
 use crate::sampling::{Change, Sampling, one_in};
 use crate::selection::Selection;
 use crate::snapshot::{EventCounts, ProgramCost, SelfCost, Summary};
@@ -37,6 +39,10 @@ const PATTERNS_NS: u64 = 1_000_000_000;
 
 /// Attempts that [`Engine::end_some`] ends: an ended one takes more room than an open one.
 const END_AT_ONCE: usize = 4_096;
+
+/// An entry of the kernel's table that had no SYN or SYN-ACK for so long, or up to twice that, is left
+/// over: with copies 120 s apart, the most that Linux lets pass, an attempt waits for 300 s.
+const LEFT_OVER_NS: u64 = 300_000_000_000;
 
 /// What was lost since it was last told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,15 +100,22 @@ pub struct Engine {
     evidence: Option<Evidence>,
     /// While all hooks were attached: before and after, answers pass unseen.
     whole: RangeInclusive<u64>,
+    tidying: Tidying,
+    /// When the table is tidied next, boot time in nanoseconds.
+    tidied_next: u64,
+    /// Entries of the table that were removed although no attempt of them ended here.
+    swept: u64,
 }
 
 impl Engine {
     /// An engine over the rings of a loader whose hooks are all attached: what came before is not
     /// followed.
     #[must_use]
-    pub fn new(rings: Rings, config: Config, selection: Selection) -> Self {
+    pub fn new(rings: Rings, pending: &Arc<Pending>, config: Config, selection: Selection) -> Self {
+        let now = Clock::now();
         let none = Counters([[0; handshake_common::abi::COUNTERS]; 3]);
         let mut tracker = Tracker::new(config);
+        tracker.read_back(Arc::<Pending>::clone(pending));
         tracker.keep_census(Census::default());
         Self {
             rings,
@@ -126,7 +139,10 @@ impl Engine {
             observed: Vec::new(),
             frames: Vec::new(),
             evidence: None,
-            whole: Clock::now()..=u64::MAX,
+            whole: now..=u64::MAX,
+            tidying: Tidying::default(),
+            tidied_next: now,
+            swept: 0,
         }
     }
 
@@ -238,8 +254,9 @@ impl Engine {
         self.events.undecodable += drained.undecodable;
         self.merge.push(self.batch.drain(..));
         self.merge.release(now_ns, drained.horizon_ns, &mut self.ordered);
-        self.track();
+        self.track(loader.pending());
         self.look_for_patterns(now_ns);
+        self.tidy(loader.pending(), now_ns);
         let more_due = self.tracker.expire(nanos(self.merge.watermark_ns()));
         let delivered = drained.delivered;
         let idle = delivered == 0 && self.merge.pending() == 0 && self.sampling.shift() == 0;
@@ -267,7 +284,7 @@ impl Engine {
                 }
             }
         }
-        if Counter::FORGETTING.into_iter().any(has_grown) {
+        if Counter::FORGETTING.into_iter().chain([Counter::Spent]).any(has_grown) {
             self.tracker.note_forgetting(until);
         }
         Ok(())
@@ -288,11 +305,15 @@ impl Engine {
         }
     }
 
-    fn track(&mut self) {
+    fn track(&mut self, pending: &Pending) {
         let mut observed = std::mem::take(&mut self.observed);
         let mut frames = std::mem::take(&mut self.frames);
         for Sighting { event, frame } in self.ordered.drain(..) {
-            if !self.whole.contains(&event.time_ns) || !self.selection.selects(&event) {
+            let is_selected = self.selection.selects(&event);
+            if !is_selected {
+                self.swept += u64::from(pending.ignore(&event));
+            }
+            if !is_selected || !self.whole.contains(&event.time_ns) {
                 self.events.filtered += 1;
                 continue;
             }
@@ -314,6 +335,21 @@ impl Engine {
         (self.observed, self.frames) = (observed, frames);
     }
 
+    /// Every few minutes: removes entries of the table that nothing came of for so long. No attempt waits
+    /// that long for the next copy; should one do all the same, it hears that its entry may be gone.
+    fn tidy(&mut self, pending: &Pending, now_ns: u64) {
+        if now_ns < self.tidied_next {
+            return;
+        }
+        let longest = u64::try_from(self.tracker.timeout()).unwrap_or_default().saturating_mul(2);
+        self.tidied_next = now_ns.saturating_add(LEFT_OVER_NS.max(longest));
+        let removed = pending.tidy(&mut self.tidying);
+        if removed > 0 {
+            self.swept += removed;
+            self.tracker.note_forgetting(nanos(Clock::now()));
+        }
+    }
+
     /// Reads what is left after everything is detached.
     ///
     /// # Errors
@@ -321,7 +357,7 @@ impl Engine {
     pub fn finish(&mut self, loader: &Loader) -> Result<(), LoadError> {
         while !self.step(loader)?.emptied {}
         self.merge.flush(&mut self.ordered);
-        self.track();
+        self.track(loader.pending());
         Ok(())
     }
 
@@ -424,6 +460,8 @@ impl Engine {
         let events = EventCounts { late: self.merge.late(), ..self.events };
         let mut summary = self.metrics.summary(&self.tracker, &self.counters.0, events);
         let sampling = &self.sampling;
+        summary.filter.insert("retired".to_owned(), self.tracker.stats().retired);
+        summary.filter.insert("swept".to_owned(), self.swept);
         summary.sampling.one_in = one_in(sampling.shift());
         summary.sampling.highest_one_in = one_in(sampling.highest());
         summary.sampling.first_after_ns =

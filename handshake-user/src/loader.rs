@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use aya::Ebpf;
@@ -62,7 +63,7 @@ pub struct Loader {
     ring_memory: u64,
     statistics: Option<OwnedFd>,
     state: Mapped,
-    pending: Pending,
+    pending: Arc<Pending>,
     logs: Option<Logs>,
     options: Options,
     /// Programs that may be needed and are not loaded ahead yet.
@@ -109,7 +110,7 @@ impl Loader {
             ring_memory,
             statistics: None,
             state,
-            pending: Pending::new(table, keys),
+            pending: Arc::new(Pending::new(table, keys)),
             logs,
             options: options.clone(),
             to_come,
@@ -243,13 +244,8 @@ impl Loader {
 
     /// The filter's table.
     #[must_use]
-    pub fn pending(&self) -> &Pending {
+    pub fn pending(&self) -> &Arc<Pending> {
         &self.pending
-    }
-
-    /// The filter's table, to be tidied.
-    pub fn pending_mut(&mut self) -> &mut Pending {
-        &mut self.pending
     }
 
     /// Bytes of each CPU's ring, after rounding.

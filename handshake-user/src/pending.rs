@@ -3,18 +3,25 @@
 //! The table is mapped, so nothing here is a system call; the programs use it at the same time
 //! (`handshake_common::filter::sweep`).
 
+use handshake_common::event::{Event, kind};
 use handshake_common::filter::{WAYS, sweep};
 use handshake_common::flow::{Flow, Keys};
 
-use crate::attempt::Key;
+use crate::attempt::{Endpoint, Key};
 use crate::mapped::Mapped;
+use crate::tracker::{Entries, Numbers};
 
 /// See the module.
 #[derive(Debug)]
 pub struct Pending {
     table: Mapped,
     keys: Keys,
-    /// The entries of the last [`Pending::tidy`]: a word for each place, none before the first.
+}
+
+/// What [`Pending::tidy`] keeps from one time to the next.
+#[derive(Debug, Default)]
+pub struct Tidying {
+    /// The entries of the last time: a word for each place, none before the first.
     seen: Vec<u64>,
     /// A bit for each bucket.
     needed: Vec<u64>,
@@ -23,7 +30,7 @@ pub struct Pending {
 impl Pending {
     /// A table with so many words as a power of two of buckets has, and the keys of its fingerprints.
     pub(crate) fn new(table: Mapped, keys: Keys) -> Self {
-        Self { table, keys, seen: Vec::new(), needed: Vec::new() }
+        Self { table, keys }
     }
 
     /// Entries in use. Reads all heads: about 0.05 ms for 16,384 entries.
@@ -51,17 +58,45 @@ impl Pending {
         sweep::retire(self.table.words(), fingerprint(key, &self.keys), is_meant)
     }
 
+    /// Removes the entry that a SYN or SYN-ACK has made or used of which nobody wants to know. True if it
+    /// was there and is no more.
+    pub fn ignore(&self, event: &Event) -> bool {
+        let end = |address, port| Endpoint { address, port };
+        let key = Key {
+            client: end(event.source, event.source_port),
+            server: end(event.dest, event.dest_port),
+            ip_version: event.ip_version,
+        };
+        let next = match event.kind {
+            kind::SYN => event.seq.wrapping_add(1),
+            kind::SYN_ACK => event.ack,
+            _ => return false,
+        };
+        self.retire(&key, |(client_next, _)| client_next == next)
+    }
+
     /// Removes what has had no SYN or SYN-ACK since the last time, however it came to be there (its
     /// event may be lost, or outside of what is followed), and makes misses cheap again. Returns how
     /// many entries were removed. To be called no sooner than the longest deadline after the last time.
-    pub fn tidy(&mut self) -> u64 {
+    pub fn tidy(&self, tidying: &mut Tidying) -> u64 {
+        let Tidying { seen, needed } = tidying;
         let words = self.table.words();
         // A zeroed word is no entry's head.
-        self.seen.resize(words.len() / 2, 0);
-        self.needed.resize((words.len() / 2 / WAYS).div_ceil(64), 0);
-        let removed = sweep::expire(words, &mut self.seen);
-        sweep::unmark(words, &mut self.needed);
+        seen.resize(words.len() / 2, 0);
+        needed.resize((words.len() / 2 / WAYS).div_ceil(64), 0);
+        let removed = sweep::expire(words, seen);
+        sweep::unmark(words, needed);
         removed
+    }
+}
+
+impl Entries for Pending {
+    fn remembers(&self, key: &Key) -> bool {
+        self.numbers(key).is_some()
+    }
+
+    fn retire(&self, key: &Key, syn: Numbers) -> bool {
+        Self::retire(self, key, |(client_next, _)| syn.lead_to(client_next))
     }
 }
 
@@ -83,8 +118,6 @@ mod tests {
     use handshake_common::packet::{Parsed, SliceFrame, parse};
 
     use super::*;
-    use crate::attempt::Endpoint;
-
     const KEYS: Keys = Keys { low: 0x1234_5678_9abc_def0, high: 0x0fed_cba9_8765_4321 };
 
     /// A SYN over IPv4 or IPv6, without a link header.

@@ -42,7 +42,7 @@ use segments::{Judgement, PeerSyn};
 use state::Open;
 use table::{Found, Place, Reach, Remembered, Table};
 
-pub use entries::{Entries, Entry, Numbers};
+pub use entries::{Entries, Numbers};
 pub use stats::Stats;
 
 /// Attempts that one call of [`Tracker::expire`] ends at most: bounds how long it takes. The rest
@@ -127,6 +127,12 @@ impl Tracker {
     #[must_use]
     pub fn max_attempts(&self) -> usize {
         self.config.max_attempts
+    }
+
+    /// How long it waits for the next segment of a handshake, at least.
+    #[must_use]
+    pub fn timeout(&self) -> Nanos {
+        self.config.timeout
     }
 
     /// Every attempt open now, in no order.

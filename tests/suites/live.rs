@@ -11,6 +11,8 @@ mod configured;
 mod fetches;
 #[path = "live/neighbours.rs"]
 mod neighbours;
+#[path = "live/outage.rs"]
+mod outage;
 #[path = "live/outcomes.rs"]
 mod outcomes;
 #[path = "live/overload.rs"]

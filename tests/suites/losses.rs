@@ -13,7 +13,7 @@ use handshake_common::packet::tunnel::Layers;
 use handshake_tests::random::Random;
 use handshake_user::attempt::{Attempt, Key, Observation};
 use handshake_user::outcome::{Doubt, EndedBy, Outcome};
-use handshake_user::tracker::{Config, Entries, Entry, Numbers, Tracker};
+use handshake_user::tracker::{Config, Entries, Numbers, Tracker};
 
 const MS: i64 = 1_000_000;
 const SECOND: i64 = 1000 * MS;
@@ -155,14 +155,10 @@ impl Entries for Filter {
         self.with(|entries| entries.contains_key(&key.client.port))
     }
 
-    fn retire(&self, key: &Key, syn: Numbers) -> Entry {
-        self.with(|entries| match entries.get(&key.client.port) {
-            None => Entry::Absent,
-            Some(next) if !syn.lead_to(*next) => Entry::Taken,
-            Some(_) => {
-                entries.remove(&key.client.port);
-                Entry::Removed
-            }
+    fn retire(&self, key: &Key, syn: Numbers) -> bool {
+        self.with(|entries| {
+            let is_its = entries.get(&key.client.port).is_some_and(|next| syn.lead_to(*next));
+            is_its && entries.remove(&key.client.port).is_some()
         })
     }
 }

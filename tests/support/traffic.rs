@@ -60,6 +60,12 @@ impl Services {
         Ok(Self { servers: vec![http, lossy, full], _queued: queued })
     }
 
+    /// Lets so many connections be half-open at the first server.
+    pub fn let_queue(&self, count: u32) -> Result<()> {
+        let http = self.servers.first().context("no server")?;
+        Ok(set_backlog(&http.listener, i32::try_from(count)? * 2)?)
+    }
+
     /// How many requests were answered.
     #[must_use]
     pub fn answered(&self) -> u32 {

@@ -354,6 +354,4 @@ fn relocate<B: Bucket>(own: B, step: &Step<B>, head: u64, numbers: u64) -> bool 
 }
 
 #[cfg(test)]
-mod fill;
-#[cfg(test)]
-pub(super) mod tests;
+mod tests;

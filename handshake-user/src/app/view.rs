@@ -7,6 +7,7 @@ use anyhow::Result;
 use jiff::tz::TimeZone;
 
 use super::GONE;
+use super::losses::Losses;
 use super::screen::{Screen, Wake, World};
 use crate::attempt::Nanos;
 use crate::cli::WatchFormat;
@@ -78,6 +79,7 @@ pub(super) struct View {
     queue: Queue,
     /// It has been said that nobody reads.
     is_stall_told: bool,
+    losses: Losses,
     lines: Lines,
     /// The terminal, while the format is `Tui`.
     screen: Option<Screen>,
@@ -105,6 +107,7 @@ impl View {
             out: Output::new(queue.clone()),
             queue,
             is_stall_told: false,
+            losses: Losses::default(),
             lines: Lines::new(super::color(), TimeZone::system()),
             screen: None,
         })
@@ -270,12 +273,12 @@ impl View {
         self.is_stall_told = false;
         for loss in losses {
             self.loss(*loss, from, now)?;
-            if self.screen.is_some() {
-                // It says so itself, as long as it is there.
-                continue;
+        }
+        // The screen says so itself, as long as it is there.
+        if self.screen.is_none() {
+            for sentence in self.losses.add(losses, now) {
+                say(format_args!("handshake: {sentence}"));
             }
-            let what = "attempts open now are uncertain, their silence is not reported as failure";
-            say(format_args!("handshake: lost {} ({}); {what}", loss.count, loss.reason));
         }
         Ok(())
     }
@@ -316,6 +319,9 @@ impl View {
     ) -> io::Result<()> {
         // Gives the terminal back.
         self.screen = None;
+        for sentence in self.losses.rest() {
+            say(format_args!("handshake: {sentence}"));
+        }
         if self.format == Format::Json {
             let _ = self.out.json(&summary_record(summary, elapsed, now))?;
         }

@@ -116,7 +116,10 @@ fn events(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
             write!(f, "; {count} {what}")?;
         }
     }
-    for (reason, count) in s.filter.iter().filter(|(_, count)| **count > 0) {
+    // What leaves the table in order is nothing to be said.
+    let in_order = |reason: &str| ["retired", "swept"].contains(&reason);
+    let told = s.filter.iter().filter(|(reason, count)| **count > 0 && !in_order(reason));
+    for (reason, count) in told {
         write!(f, "; kernel table: {count} {reason}")?;
     }
     writeln!(f)

@@ -28,8 +28,9 @@ pub trait Entries: fmt::Debug + Send + Sync {
     /// Is there an entry of this flow?
     fn remembers(&self, key: &Key) -> bool;
 
-    /// An attempt of this flow has ended: removes its entry, unless a later attempt has it now.
-    fn retire(&self, key: &Key, syn: Numbers) -> Entry;
+    /// An attempt of this flow has ended: removes its entry. False if there is none, or if it is of a
+    /// later attempt.
+    fn retire(&self, key: &Key, syn: Numbers) -> bool;
 }
 
 /// By what an entry is known to be of an attempt.
@@ -47,17 +48,6 @@ impl Numbers {
     pub fn lead_to(self, client_next: u32) -> bool {
         client_next.wrapping_sub(self.isn.wrapping_add(1)) <= self.payload
     }
-}
-
-/// What there was of a flow in the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry {
-    /// Nothing.
-    Absent,
-    /// The entry of the attempt; it has been removed.
-    Removed,
-    /// The entry of a later attempt; it stays.
-    Taken,
 }
 
 impl Tracker {
@@ -116,8 +106,8 @@ impl Tracker {
     /// Removes the entry of an attempt that ends, if it can still be there.
     pub(super) fn retire_ended(&mut self, place: u32, end: &End) {
         let needed = match end.by {
-            // Whoever is over for sure has left the table with the same segment.
-            EndedBy::Handshake => end.outcome != Outcome::Completed,
+            // The programs have done with it for themselves, but for what they cannot judge.
+            EndedBy::Handshake => end.outcome == Outcome::SimultaneousOpen,
             EndedBy::Rst | EndedBy::Icmp | EndedBy::Evicted => true,
             // Its entry is that of its successor.
             EndedBy::Superseded => false,
@@ -142,9 +132,9 @@ impl Tracker {
             return entries.remembers(&key);
         }
         let syn = Numbers { isn: open.client_isn, payload: open.syn_payload() };
-        let entry = entries.retire(&key, syn);
-        self.stats.retired += u64::from(entry == Entry::Removed);
-        entry == Entry::Removed
+        let was_known = entries.retire(&key, syn);
+        self.stats.retired += u64::from(was_known);
+        was_known
     }
 }
 

@@ -99,17 +99,14 @@ impl Series {
         super::Numbers::of(&sum, 0).completed()
     }
 
-    /// Numbers of the 15 minutes to now, without the last minute.
+    /// Sums over the last minute, and over the 15 minutes before it.
     #[must_use]
-    pub fn before_the_minute(&self, now: Nanos) -> super::Numbers {
-        let (minute, fifteen) = (super::Window::Minute, super::Window::FifteenMinutes);
-        let (Some(minute), Some(fifteen)) = (minute.slots(), fifteen.slots()) else {
-            return super::Numbers::default();
-        };
-        let mut sum = Sum::default();
+    pub fn minute_and_base(&self, now: Nanos) -> (Sum, Sum) {
+        let (mut minute, mut base) = (Sum::default(), Sum::default());
         let now = self.tens.number(now);
-        self.tens.sum(now - fifteen, now - minute, &mut sum);
-        super::Numbers::of(&sum, 0)
+        self.tens.sum(now - 6, i64::MAX, &mut minute);
+        self.tens.sum(i64::MIN, now - 6, &mut base);
+        (minute, base)
     }
 
     /// The sum over each window, in the order of [`super::Window::ALL`].

@@ -3,8 +3,6 @@
 
 #[path = "screens/attempts.rs"]
 mod attempts;
-#[path = "screens/now.rs"]
-mod now;
 #[path = "screens/world.rs"]
 mod world;
 

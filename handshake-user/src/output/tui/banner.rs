@@ -123,8 +123,15 @@ pub(super) fn losses(reason: &str, lost: &Lost, now: Nanos, zone: &TimeZone) -> 
         1 => when,
         n => format!("{n} times, last {when}"),
     };
-    // What was judged and only not written is not uncertain.
-    let what = if reason == NOT_RECORDED { "" } else { ": attempts then open are uncertain" };
+    let what = match reason {
+        // What was judged and only not written is not uncertain.
+        NOT_RECORDED => "",
+        "ring-full" => ": some may be unfinished; raise --ring-bytes",
+        "filter-evicted-one-sided" | "filter-evicted-two-sided" => {
+            ": these may be unfinished; raise --table-entries"
+        }
+        _ => ": some may be unfinished",
+    };
     (
         format!("LOST {} ({reason}) {when}{what}", lost.count),
         format!("LOST {} ({reason}) {when}", count(lost.count)),
@@ -201,7 +208,10 @@ mod tests {
         let told = |reason, lost: Lost| losses(reason, &lost, 40 * SECOND, &TimeZone::UTC);
         let (long, short) = told("ring-full", lost(1, 30));
         assert_eq!(short, "LOST 12k (ring-full) 00:00:00–00:00:30 (30s)");
-        assert_eq!(long, short.replace("12k", "12345") + ": attempts then open are uncertain");
+        let remedy = ": some may be unfinished; raise --ring-bytes";
+        assert_eq!(long, short.replace("12k", "12345") + remedy);
+        let (long, _) = told("filter-evicted-one-sided", lost(1, 30));
+        assert!(long.ends_with("; raise --table-entries"), "{long}");
         let (long, _) = told("ring-full", lost(3, 39));
         assert!(long.starts_with("LOST 12345 (ring-full) 3 times, last since 00:00:00 (40s)"));
         let (long, _) = told(NOT_RECORDED, lost(1, 1));
