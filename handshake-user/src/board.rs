@@ -11,6 +11,7 @@ mod history;
 mod incident;
 mod latency;
 mod rows;
+mod slowness;
 mod standing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,7 @@ use handshake_common::abi::{COUNTERS, Counter, Hook};
 use crate::attempt::{Nanos, OpenView};
 use crate::evidence::Segments;
 use crate::outcome::Outcome;
+use crate::pattern::Seen;
 use crate::snapshot::{AttemptView, Place, Role};
 use crate::windows::{ByWindow, Numbers, Window, Windows};
 use rows::{Kept, Maker};
@@ -44,6 +46,8 @@ pub const PASSING: Nanos = 60_000_000_000;
 const SAME_SPELL: Nanos = 10_000_000_000;
 /// After a loss it is for so long not known that it is over: they are told once a second.
 const STILL: Nanos = 3_000_000_000;
+/// Between two looks there is a second.
+const HALF_A_SECOND: Nanos = 500_000_000;
 /// Open attempts that wait for longer than they should, kept at once.
 const MOST_WAITING: usize = 1_000;
 
@@ -65,6 +69,8 @@ pub struct Glance<'a> {
     pub place: &'a dyn Fn(&OpenView) -> Place<'a>,
     /// If flows were ever left out.
     pub sampled: Option<Sampled>,
+    /// Health checks, scans and floods.
+    pub seen: Seen,
 }
 
 /// Flows were left out at some time of this run: every total since is of a part.
@@ -192,6 +198,8 @@ pub struct Board {
     pub numbers: Box<ByWindow>,
     /// Distribution of latencies, by window.
     pub spreads: [Spread; Window::ALL.len()],
+    /// Health checks, scans and floods; times are those of attempts ([`Board::wall`]).
+    pub seen: Seen,
     /// When the numbers since the start were reset, if they were; since 1970.
     pub reset: Option<Nanos>,
     /// Counters by hook.
@@ -215,7 +223,7 @@ pub struct Board {
     kept: Kept,
     windows: Live,
     /// Attempts begun and copies seen when last looked.
-    seen: (u64, u64),
+    counted: (u64, u64),
     service_failed: u64,
     to_wall: Nanos,
 }
@@ -248,6 +256,7 @@ impl Board {
             outcomes: [0; Outcome::ALL.len()],
             numbers: Box::default(),
             spreads: Default::default(),
+            seen: Seen::default(),
             reset: None,
             counters: [[0; COUNTERS]; Hook::ALL.len()],
             counters_before: [[0; COUNTERS]; Hook::ALL.len()],
@@ -261,7 +270,7 @@ impl Board {
             maker: Maker::default(),
             kept: Kept::default(),
             windows: Live::default(),
-            seen: (0, 0),
+            counted: (0, 0),
             service_failed: 0,
             to_wall: 0,
         }
@@ -399,7 +408,8 @@ impl Board {
         self.counters_before = std::mem::replace(&mut self.counters, *glance.counters);
         self.alarms.sample(glance.sampled, glance.to_wall);
         let moment = Moment { now: glance.now, to_wall: glance.to_wall };
-        let (services, peers, said) = self.trails.look(moment, &self.windows.0, &open);
+        self.seen = glance.seen.clone();
+        let (services, peers, said) = self.trails.look(moment, &self.windows.0, &open, &self.seen);
         (self.services, self.peers) = (services, peers);
         for change in said {
             self.say(glance.now, change);
@@ -409,13 +419,14 @@ impl Board {
     /// Numbers of all together and of places, by window.
     fn count(&mut self, glance: &Glance<'_>) {
         let (begun, copies) =
-            std::mem::replace(&mut self.seen, (glance.started, glance.retransmits));
+            std::mem::replace(&mut self.counted, (glance.started, glance.retransmits));
         let boot = glance.now.saturating_sub(glance.to_wall);
         self.to_wall = glance.to_wall;
         let windows = &mut self.windows.0;
         windows.begin(self.begun.saturating_sub(glance.to_wall));
+        // They happened within the last second.
         windows.seen(
-            boot,
+            boot.saturating_sub(HALF_A_SECOND),
             glance.started.saturating_sub(begun),
             glance.retransmits.saturating_sub(copies),
         );
@@ -434,6 +445,12 @@ impl Board {
     #[must_use]
     pub fn of(&self, window: Window) -> &Numbers {
         &self.numbers[window as usize]
+    }
+
+    /// A time of an attempt, since 1970.
+    #[must_use]
+    pub fn wall(&self, time: Nanos) -> Nanos {
+        time.saturating_add(self.to_wall)
     }
 
     /// Numbers since the start begin anew.

@@ -110,3 +110,6 @@ fn homes_of_guests<M: Memory>(memory: M) -> impl Iterator<Item = u32> {
         })
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -354,4 +354,6 @@ fn relocate<B: Bucket>(own: B, step: &Step<B>, head: u64, numbers: u64) -> bool 
 }
 
 #[cfg(test)]
-mod tests;
+mod fill;
+#[cfg(test)]
+pub(super) mod tests;

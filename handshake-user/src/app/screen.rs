@@ -279,6 +279,7 @@ impl Screen {
             counters: &engine.counters().0,
             place: &|view| places.place(&view.key, view.began, view.source, engine.sources()),
             sampled: engine.sampled(),
+            seen: engine.patterns().seen(),
         };
         self.board.look(&glance, engine.open_attempts());
         self.follow_detail(world);

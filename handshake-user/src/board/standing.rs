@@ -8,8 +8,10 @@ use ipnet::IpNet;
 
 use crate::attempt::{Key, Nanos};
 use crate::board::incident::{Failing, Incidents, Waiting};
+use crate::board::slowness::Slowness;
 use crate::outcome::Outcome;
-use crate::pattern::{Flood, FloodSigns as Signs, FloodWatch};
+use crate::pattern::{Flood, FloodSigns as Signs, FloodWatch, Seen};
+use crate::slow::Slow;
 use crate::snapshot::AttemptView;
 use crate::windows::{ByWindow, MOST, Numbers, Series, Window, Windows, network};
 
@@ -41,6 +43,8 @@ pub struct Standing {
     pub failing: Option<Failing>,
     /// The last flood.
     pub flood: Option<Flood>,
+    /// Since when it has been slow, and how.
+    pub slow: Option<(Nanos, Slow)>,
 }
 
 impl Standing {
@@ -105,6 +109,7 @@ impl Opens {
 pub(super) struct Trails {
     incidents: Incidents,
     floods: AHashMap<SocketAddr, FloodWatch>,
+    slowness: Slowness,
 }
 
 /// This moment, in both times.
@@ -151,6 +156,7 @@ impl Trails {
         moment: Moment,
         windows: &Windows,
         open: &Opens,
+        seen: &Seen,
     ) -> (Vec<Standing>, Vec<Standing>, Vec<String>) {
         self.incidents.look(moment.now);
         let boot = moment.boot();
@@ -162,8 +168,13 @@ impl Trails {
         let said = self.judge(moment.now, &services);
         for standing in &mut services {
             let Who::Service(service) = standing.who else { continue };
-            standing.flood = self.floods.get(&service).and_then(FloodWatch::flood);
+            let known = seen.floods.iter().find(|one| one.service == service);
+            let told = known.map(|one| on_wall(one.flood, moment.to_wall));
+            let judged = || self.floods.get(&service).and_then(FloodWatch::flood);
+            standing.flood = told.or_else(judged);
+            standing.slow = self.slowness.look(standing, windows, moment);
         }
+        self.slowness.keep(windows);
         (services, peers, said)
     }
 
@@ -219,6 +230,7 @@ impl Trails {
             half_open: open.half,
             failing: failing.filter(|failing| failing.is_told(has_completed)),
             flood: None,
+            slow: None,
         }
     }
 
@@ -249,4 +261,10 @@ impl Trails {
         });
         said
     }
+}
+
+/// The same with times since 1970.
+fn on_wall(flood: Flood, to_wall: Nanos) -> Flood {
+    let end = flood.end.map(|end| end.saturating_add(to_wall));
+    Flood { start: flood.start.saturating_add(to_wall), end }
 }

@@ -16,6 +16,8 @@ pub struct Numbers {
     pub outcomes: [u64; Outcome::ALL.len()],
     /// Failures that the service has to answer for: not the client's doing, not of a pattern.
     pub service_failed: u64,
+    /// Attempts that the client itself ended: no health checks, no scans.
+    pub cancelled: u64,
     /// Copies of SYNs beyond the first.
     pub syn_retrans: u64,
     /// Copies of SYN-ACKs beyond the first.
@@ -44,6 +46,7 @@ impl Numbers {
             span,
             outcomes: sum.outcomes(),
             service_failed: sum.of(Field::ServiceFailed),
+            cancelled: sum.of(Field::Cancelled),
             syn_retrans: sum.of(Field::SynRetrans),
             synack_retrans: sum.of(Field::SynAckRetrans),
             retransmitted: sum.of(Field::Retransmitted),
@@ -73,10 +76,17 @@ impl Numbers {
         self.sum_of(Outcome::is_completed)
     }
 
-    /// Attempts that the client itself ended.
+    /// As the judge of slowness takes it.
     #[must_use]
-    pub fn cancelled(&self) -> u64 {
-        self.sum_of(Outcome::is_clients_doing)
+    pub fn sample(&self) -> crate::slow::Sample {
+        crate::slow::Sample {
+            completed: self.completed(),
+            retransmitted: self.again.count,
+            syn_copies: self.syn_retrans,
+            synack_copies: self.synack_retrans,
+            server: self.server,
+            client: self.client,
+        }
     }
 
     /// Part of the attempts that completed, among these and the failures of the service.

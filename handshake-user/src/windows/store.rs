@@ -99,14 +99,17 @@ impl Series {
         super::Numbers::of(&sum, 0).completed()
     }
 
-    /// Sums over the last minute, and over the 15 minutes before it.
+    /// Numbers of the 15 minutes to now, without the last minute.
     #[must_use]
-    pub fn minute_and_base(&self, now: Nanos) -> (Sum, Sum) {
-        let (mut minute, mut base) = (Sum::default(), Sum::default());
+    pub fn before_the_minute(&self, now: Nanos) -> super::Numbers {
+        let (minute, fifteen) = (super::Window::Minute, super::Window::FifteenMinutes);
+        let (Some(minute), Some(fifteen)) = (minute.slots(), fifteen.slots()) else {
+            return super::Numbers::default();
+        };
+        let mut sum = Sum::default();
         let now = self.tens.number(now);
-        self.tens.sum(now - 6, i64::MAX, &mut minute);
-        self.tens.sum(i64::MIN, now - 6, &mut base);
-        (minute, base)
+        self.tens.sum(now - fifteen, now - minute, &mut sum);
+        super::Numbers::of(&sum, 0)
     }
 
     /// The sum over each window, in the order of [`super::Window::ALL`].

@@ -13,6 +13,8 @@ const OUTCOMES: usize = Outcome::ALL.len();
 pub(super) enum Field {
     /// Failures that are the service's: neither the client's doing nor of a pattern.
     ServiceFailed = OUTCOMES as u8,
+    /// Attempts that the client itself ended, of no pattern.
+    Cancelled,
     /// Copies of SYNs.
     SynRetrans,
     /// Copies of SYN-ACKs.
@@ -56,7 +58,7 @@ const _: () = assert!(FIELDS + BINS <= 1 << 10, "ten bits say which");
 pub(super) struct Changes {
     pub(super) at: Nanos,
     pub(super) is_completed: bool,
-    words: [(u16, u64); 8],
+    words: [(u16, u64); 9],
     len: usize,
 }
 
@@ -86,12 +88,14 @@ pub(super) fn changes(attempt: &Attempt) -> Changes {
     let mut changes = Changes {
         at: attempt.t_end.unwrap_or(attempt.t_first),
         is_completed,
-        words: [(0, 0); 8],
+        words: [(0, 0); 9],
         len: 0,
     };
     let is_again = attempt.is_retransmitted();
     changes.push(attempt.outcome as u16, 1);
     changes.push(Field::ServiceFailed.which(), attempt.is_service_failure().into());
+    let is_cancelled = attempt.outcome.is_clients_doing() && attempt.pattern.is_none();
+    changes.push(Field::Cancelled.which(), is_cancelled.into());
     changes.push(Field::SynRetrans.which(), attempt.syn_retrans.into());
     changes.push(Field::SynAckRetrans.which(), attempt.synack_retrans.into());
     changes.push(Field::Retransmitted.which(), is_again.into());

@@ -3,6 +3,8 @@
 
 #[path = "screens/attempts.rs"]
 mod attempts;
+#[path = "screens/now.rs"]
+mod now;
 #[path = "screens/world.rs"]
 mod world;
 

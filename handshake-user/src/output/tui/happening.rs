@@ -13,7 +13,8 @@ use super::text::{clock, count, cut, latency, percent, put, rate, span};
 use super::theme::Theme;
 use crate::attempt::Nanos;
 use crate::board::{Board, Failing, Standing};
-use crate::outcome::Outcome;
+use crate::pattern::ProbeView;
+use crate::slow::Why;
 
 /// One line for so many of the screen.
 const LINES_A_LINE: u16 = 4;
@@ -21,6 +22,11 @@ const LINES_A_LINE: u16 = 4;
 const POOR: f64 = 0.9;
 /// A failure longer ago than this is told with its age.
 const RECENT: Nanos = 5_000_000_000;
+
+/// Scans, health checks and services named on a line, or line by line.
+const MOST_NAMED: usize = 3;
+/// A scan that has been quiet for longer is told no more.
+const LATELY: Nanos = 60_000_000_000;
 
 type Line = (String, Style);
 
@@ -54,6 +60,9 @@ fn failing(board: &Board) -> Vec<(&Standing, Failing)> {
 fn few(ui: &Ui, board: &Board) -> Vec<Line> {
     let failing = failing(board);
     let Some((standing, first)) = failing.first() else {
+        if let Some(line) = slow(board).first().and_then(|standing| slow_line(standing, ui)) {
+            return vec![(line, ui.theme.doubtful())];
+        }
         let busiest = busiest(ui, board, 1);
         return busiest.into_iter().map(|line| (line, Style::new())).collect();
     };
@@ -64,12 +73,13 @@ fn few(ui: &Ui, board: &Board) -> Vec<Line> {
     };
     let since = clock(first.since, &ui.zone);
     let text = format!("{others}fail: {} {what} since {since}", who(standing.who));
-    vec![(text, style(first, ui.theme))]
+    vec![(text, style(first, board, ui.theme))]
 }
 
 fn many(ui: &Ui, board: &Board, most: usize) -> Vec<Line> {
     let theme = ui.theme;
     let failing = failing(board);
+    let slow = slow(board);
     let mut lines = Vec::new();
     let title = match failing.len() {
         0 => "no service fails; the busiest:".to_owned(),
@@ -78,7 +88,10 @@ fn many(ui: &Ui, board: &Board, most: usize) -> Vec<Line> {
     };
     lines.push((title, theme.strong()));
     for (standing, failing) in failing.iter().take(most) {
-        lines.push((format!("  {}", failure(standing, failing, ui, board)), style(failing, theme)));
+        lines.push((
+            format!("  {}", failure(standing, failing, ui, board)),
+            style(failing, board, theme),
+        ));
     }
     if failing.is_empty() {
         let busiest = busiest(ui, board, most);
@@ -87,12 +100,22 @@ fn many(ui: &Ui, board: &Board, most: usize) -> Vec<Line> {
         }
         lines.extend(busiest.into_iter().map(|line| (format!("  {line}"), Style::new())));
     }
-    lines.extend(cancelled(ui, board).map(|line| (line, Style::new())));
+    for standing in slow.iter().take(most.div_ceil(2)) {
+        lines.extend(slow_line(standing, ui).map(|line| (line, theme.doubtful())));
+    }
+    if slow.len() > most.div_ceil(2) {
+        let text = format!("{} more slow services (2 shows all)", slow.len() - most.div_ceil(2));
+        lines.push((text, theme.doubtful()));
+    }
+    let others = patterns(ui, board).into_iter().chain(cancelled(ui, board));
+    lines.extend(others.map(|line| (line, Style::new())));
     lines
 }
 
-fn style(failing: &Failing, theme: Theme) -> Style {
-    if failing.completion() < POOR { theme.bad() } else { theme.doubtful() }
+/// What has just failed, and mostly does, is red.
+fn style(failing: &Failing, board: &Board, theme: Theme) -> Style {
+    let is_now = board.now.saturating_sub(failing.last) <= RECENT;
+    if is_now && failing.completion() < POOR { theme.bad() } else { theme.doubtful() }
 }
 
 /// What failed, and what waits, by number.
@@ -116,6 +139,32 @@ fn failure(standing: &Standing, failing: &Failing, ui: &Ui, board: &Board) -> St
         clock(failing.since, &ui.zone),
         percent(Some(failing.completion())),
     )
+}
+
+/// Services that are slow, the longest first.
+fn slow(board: &Board) -> Vec<&Standing> {
+    let mut slow: Vec<&Standing> = board.services.iter().filter(|one| one.slow.is_some()).collect();
+    slow.sort_by_key(|one| (one.slow.map(|(since, _)| since), one.who));
+    slow
+}
+
+/// "slow: 10.0.0.1:443 server side since 12:00:00: p99 210ms, usually 1.20ms".
+fn slow_line(standing: &Standing, ui: &Ui) -> Option<String> {
+    let (since, slow) = standing.slow?;
+    let why = match slow.why {
+        Why::P99 => {
+            let usual = slow.usual_p99_ns.map(|ns| format!(", usually {}", latency(1, ns)));
+            format!("p99 {}{}", latency(1, slow.p99_ns), usual.unwrap_or_default())
+        }
+        Why::Retransmitted => format!(
+            "{} of {} connects this minute only after something was sent again, usually {}",
+            count(slow.retransmitted),
+            count(slow.completed),
+            percent(Some(slow.usual_retransmitted_part)),
+        ),
+    };
+    let (name, half) = (who(standing.who), slow.half.name());
+    Some(format!("slow: {name} {half} side since {}: {why}", clock(since, &ui.zone)))
 }
 
 /// The busiest services of the window.
@@ -142,25 +191,59 @@ fn busiest(ui: &Ui, board: &Board, most: usize) -> Vec<String> {
 /// Attempts that clients ended themselves, within the window: no failure of a service.
 fn cancelled(ui: &Ui, board: &Board) -> Option<String> {
     let window = ui.window;
-    let all = board.of(window).cancelled();
+    let all = board.of(window).cancelled;
     if all == 0 {
         return None;
     }
     let mut services: Vec<&Standing> =
-        board.services.iter().filter(|one| one.of(window).cancelled() > 0).collect();
-    services.sort_by_key(|one| (Reverse(one.of(window).cancelled()), one.who));
-    let theme = ui.theme;
-    let texts: Vec<String> = services
+        board.services.iter().filter(|one| one.of(window).cancelled > 0).collect();
+    services.sort_by_key(|one| (Reverse(one.of(window).cancelled), one.who));
+    let times = ui.theme.times();
+    let text =
+        |one: &&Standing| format!("{} {times}{}", who(one.who), count(one.of(window).cancelled));
+    let texts: Vec<String> = services.iter().take(MOST_NAMED).map(text).collect();
+    let more = more(services.len());
+    Some(format!("cancelled by clients: {} ({}{more})", count(all), texts.join(", ")))
+}
+
+/// How many are not named.
+fn more(all: usize) -> String {
+    match all.saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    }
+}
+
+/// Scans, a line each, and health checks in one line: no failure of a service.
+fn patterns(ui: &Ui, board: &Board) -> Vec<String> {
+    let (seen, times) = (&board.seen, ui.theme.times());
+    let is_recent = |last: Nanos| board.now.saturating_sub(board.wall(last)) <= LATELY;
+    let scans: Vec<_> = seen.scans.iter().filter(|scan| is_recent(scan.last)).collect();
+    let mut lines: Vec<String> = scans
         .iter()
-        .take(3)
-        .map(|one| {
-            let mut outcomes = one.of(window).outcomes;
-            let others = Outcome::ALL.into_iter().filter(|outcome| !outcome.is_clients_doing());
-            others.for_each(|outcome| outcomes[outcome as usize] = 0);
-            format!("{} {}", who(one.who), failures(&outcomes, theme))
+        .take(MOST_NAMED)
+        .map(|scan| {
+            let since = clock(board.wall(scan.since), &ui.zone);
+            let hosts = if scan.hosts == 1 { "host" } else { "hosts" };
+            format!(
+                "scan by {} since {since}: {} services of {} {hosts} within 10 s, {} attempts",
+                scan.client,
+                count(scan.services),
+                count(scan.hosts),
+                count(scan.count)
+            )
         })
         .collect();
-    let more = services.len().saturating_sub(texts.len());
-    let more = if more > 0 { format!("; {more} more") } else { String::new() };
-    Some(format!("cancelled by clients: {} ({}{more})", count(all), texts.join("; ")))
+    if scans.len() > MOST_NAMED {
+        lines.push(format!("{} more scans", scans.len() - MOST_NAMED));
+    }
+    if !seen.probes.is_empty() {
+        let probe = |probe: &ProbeView| {
+            let pace = latency(1, probe.interval_ns);
+            format!("{} of {} every {pace} {times}{}", probe.client, probe.service, probe.count)
+        };
+        let texts: Vec<String> = seen.probes.iter().take(MOST_NAMED).map(probe).collect();
+        lines.push(format!("health checks: {}{}", texts.join(", "), more(seen.probes.len())));
+    }
+    lines
 }

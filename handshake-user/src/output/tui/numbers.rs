@@ -12,7 +12,7 @@ use crate::board::{Board, Rates};
 use crate::output::escape::Escaped;
 
 /// Cells of a number with its course: so many columns as have room for this.
-const COLUMN: u16 = 48;
+const COLUMN: u16 = 60;
 /// A smaller part completed is marked.
 const POOR: f64 = 0.9;
 

@@ -33,6 +33,7 @@ fn board() -> Board {
         counters: &[[0; COUNTERS]; Hook::ALL.len()],
         place: &|_| place,
         sampled: None,
+        seen: crate::pattern::Seen::default(),
     };
     let open = |id: u64| OpenView {
         id,

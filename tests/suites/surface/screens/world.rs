@@ -7,6 +7,7 @@ use handshake_user::attempt::{Attempt, Endpoint, IcmpEnd, Key, Nanos, OpenView};
 use handshake_user::board::{Board, Glance, Watched};
 use handshake_user::outcome::{EndedBy, Outcome, Side};
 use handshake_user::output::tui::{self, Theme, Ui};
+use handshake_user::pattern::Patterns;
 use handshake_user::snapshot::{AttemptView, Place, Role};
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -24,6 +25,9 @@ pub(crate) struct World {
     pub(crate) board: Board,
     pub(crate) now: Nanos,
     pub(crate) interface: String,
+    patterns: Patterns,
+    /// Open attempts beside those of a scene.
+    pub(crate) besides: Vec<OpenView>,
     outcomes: [u64; Outcome::ALL.len()],
     retransmits: u64,
     last_id: u64,
@@ -36,6 +40,8 @@ impl World {
             board: Board::new(BEGIN, 10_000),
             now: BEGIN,
             interface: "rtc0".to_owned(),
+            patterns: Patterns::default(),
+            besides: Vec::new(),
             outcomes: [0; Outcome::ALL.len()],
             retransmits: 0,
             last_id: 0,
@@ -122,6 +128,9 @@ impl World {
     }
 
     fn end(&mut self, attempt: &Attempt) {
+        let mut ended = [attempt.clone()];
+        self.patterns.judge(&mut ended);
+        let [attempt] = &ended;
         let place = Place { interface: &self.interface, hook: "tc-ingress", role: Role::Forwarded };
         let view = AttemptView { attempt, place: Some(place), to_wall: 0 };
         self.board.tally(&view);
@@ -170,6 +179,7 @@ impl World {
             counters: &self.counters,
             place: &|_| place,
             sampled: None,
+            seen: self.patterns.seen(),
         };
         self.board.look(&glance, open.iter().copied());
     }
