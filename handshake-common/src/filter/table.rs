@@ -249,7 +249,7 @@ fn replace<M: Memory>(memory: M, index: u32, own: M::Bucket, head: u64, numbers:
     let (way, old, rank) = victim(own, tick(head));
     let way = own.widen(way);
     if rank < rank::OVER
-        && let Some(step) = movable(memory, index, own)
+        && let Some(step) = movable(memory, index, own, candidates(rank))
     {
         return if relocate(own, &step, head, numbers) { Table::New } else { Table::Contended };
     }
@@ -306,12 +306,25 @@ struct Step<B> {
     to_way: usize,
 }
 
-/// The first entry of a bucket that is at home there and whose other bucket has room.
+/// How many of the entries are asked to move. Where the oldest of them is a few milliseconds old, the
+/// whole table is: in such a flood none will have room, and asking all costs 100 ns a SYN.
 #[inline(always)]
-fn movable<M: Memory>(memory: M, index: u32, own: M::Bucket) -> Option<Step<M::Bucket>> {
+fn candidates(rank: u32) -> usize {
+    const YOUNG: u32 = 8;
+    if rank & u32::from(Tick::MAX) < YOUNG { 2 } else { WAYS }
+}
+
+/// The first of so many entries of a bucket that is at home there and whose other bucket has room.
+#[inline(always)]
+fn movable<M: Memory>(
+    memory: M,
+    index: u32,
+    own: M::Bucket,
+    candidates: usize,
+) -> Option<Step<M::Bucket>> {
     let mask = memory.mask();
     let mut way = 0;
-    while way < WAYS {
+    while way < WAYS && way < candidates {
         let head = own.head(way);
         if way == 0 || head & flag::GUEST == 0 {
             let to = memory.bucket(other_index(index, tag(head), mask))?;
