@@ -8,6 +8,7 @@
 pub mod availability;
 pub mod distribution;
 pub mod ranked;
+pub mod slowness;
 
 use std::net::SocketAddr;
 
@@ -15,11 +16,12 @@ use crate::attempt::{Attempt, Nanos};
 use crate::census::Census;
 use crate::metrics::PARTS;
 use crate::outcome::Outcome;
-use crate::snapshot::metrics::{InterfaceRow, LatencyRow, Rows, ServiceRow};
+use crate::snapshot::metrics::{InterfaceRow, LatencyRow, Rows, ServiceLatencyRow, ServiceRow};
 use crate::snapshot::{AttemptView, Role};
 use availability::Availability;
-use distribution::{CLEAN, Distribution, RETRANSMITTED};
+use distribution::{CLEAN, Distribution, RETRANSMITTED, SERVICE};
 use ranked::Ranked;
+use slowness::Slowness;
 
 /// Series at most unless told otherwise, and the fewest that can be asked for: enough for those that
 /// are always there, `other`, and the latencies of three roles.
@@ -30,6 +32,12 @@ pub const MOST_SERIES: usize = 2000;
 pub const DEFAULT_SERVICES: usize = 20;
 /// Most that can be asked for.
 pub const MOST_SERVICES: usize = 200;
+/// Services with latencies of their own, at most.
+const LATENCIES: usize = 5;
+/// Where series are short, so many services keep their latencies until there are no more than so many
+/// services.
+const FEW_LATENCIES: usize = 3;
+const FEW_SERVICES: usize = 8;
 /// Interfaces with series of their own.
 const INTERFACES: usize = 32;
 
@@ -67,8 +75,13 @@ fn merge(into: &mut Place, from: Place) {
 #[derive(Debug, Clone, Copy, Default)]
 struct Service {
     outcomes: [u64; OUTCOMES],
+    failures: [u64; OUTCOMES],
+    copies: [u64; 2],
     seconds: Availability,
 }
+
+/// Latencies of the two halves of a service's handshakes; none before the first.
+type Halves = Option<Box<[Distribution; 2]>>;
 
 /// See the module.
 #[derive(Debug)]
@@ -76,6 +89,8 @@ pub struct Series {
     most: usize,
     interfaces: Ranked<String, Place>,
     services: Ranked<SocketAddr, Service>,
+    service_latency: Ranked<SocketAddr, Halves>,
+    slowness: Slowness,
     /// By role, and whether something was sent twice; none before the first sample.
     latency: [[Option<Box<[Distribution; PARTS.len()]>>; 2]; ROLES.len()],
 }
@@ -88,12 +103,16 @@ impl Series {
             most,
             interfaces: Ranked::steady(INTERFACES),
             services: Ranked::new(services),
+            service_latency: Ranked::new(services.min(LATENCIES)),
+            slowness: Slowness::default(),
             latency: Default::default(),
         }
     }
 
-    /// An attempt has begun at an interface, before `now`.
-    pub fn begun(&mut self, interface: &str, role: Role, now: Nanos) {
+    /// An attempt to reach `service` has begun at an interface, before `now`.
+    pub fn begun(&mut self, interface: &str, role: Role, service: &SocketAddr, now: Nanos) {
+        // It may be flooded long before anything ends there.
+        self.services.enter(service, now);
         self.interfaces.enter(interface, now);
         let part = &mut self.interfaces.counts_mut(interface)[role as usize];
         part.begun += 1;
@@ -110,9 +129,32 @@ impl Series {
             part.seen = true;
             self.sample(attempt, place.role);
         }
-        let service = self.services.busy(&attempt.key.server_addr(), end);
+        self.slowness.record(attempt);
+        self.record_service(attempt, end);
+    }
+
+    fn record_service(&mut self, attempt: &Attempt, end: Nanos) {
+        let address = attempt.key.server_addr();
+        let is_failure = attempt.is_service_failure();
+        let service = self.services.busy(&address, end);
         service.outcomes[attempt.outcome as usize] += 1;
-        service.seconds.record(attempt.outcome, end);
+        service.failures[attempt.outcome as usize] += u64::from(is_failure);
+        service.seconds.record(attempt.outcome, is_failure, end);
+        service.copies[0] += u64::from(attempt.syn_retrans);
+        service.copies[1] += u64::from(attempt.synack_retrans);
+        if !attempt.outcome.is_completed() || attempt.is_retransmitted() {
+            return;
+        }
+        let halves = self.service_latency.busy(&address, end);
+        let halves =
+            halves.get_or_insert_with(|| Box::new([(); 2].map(|()| Distribution::new(SERVICE))));
+        for (half, sample) in
+            halves.iter_mut().zip([attempt.latency_server(), attempt.latency_client()])
+        {
+            if let Some(ns) = sample.and_then(|ns| u64::try_from(ns).ok()) {
+                half.record(ns);
+            }
+        }
     }
 
     fn sample(&mut self, attempt: &Attempt, role: Role) {
@@ -140,11 +182,14 @@ impl Series {
     /// too much, services and then interfaces give way, for good.
     pub fn rows(&mut self, now: Nanos, fixed: usize, census: &Census) -> Rows {
         self.services.all_mut().for_each(|(_, service)| service.seconds.settle(now));
+        let shown: Vec<_> = self.services.shown().iter().map(|(address, _)| **address).collect();
+        self.slowness.judge(&shown, now);
         loop {
             let rows = Rows {
                 interfaces: self.interface_rows(),
                 services: self.service_rows(census),
                 latency: self.latency_rows(),
+                service_latency: self.service_latency_rows(),
             };
             let fits = fixed + rows.series() <= self.most;
             if fits || !self.give_way(now) {
@@ -154,8 +199,13 @@ impl Series {
     }
 
     fn give_way(&mut self, now: Nanos) -> bool {
-        // The counts of a service stay its own.
-        self.services.give_way(now, |_, _| {}) || self.interfaces.give_way(now, merge)
+        // What a service has counted stays its own.
+        let (services, latencies) = (self.services.count(), self.service_latency.count());
+        let latency_first = latencies > FEW_LATENCIES || services <= FEW_SERVICES;
+        (latency_first && self.service_latency.give_way(now, |_, _| {}))
+            || self.services.give_way(now, |_, _| {})
+            || self.service_latency.give_way(now, |_, _| {})
+            || self.interfaces.give_way(now, merge)
     }
 
     /// If even `other` alone is too much, the last latencies go: those of forwarded attempts.
@@ -187,6 +237,9 @@ impl Series {
             rows.push(ServiceRow {
                 service: Some(*address),
                 outcomes: service.outcomes,
+                failures: service.failures,
+                copies: service.copies,
+                slow: self.slowness.of(address),
                 open: waiting.open,
                 half_open: waiting.half_open,
                 seconds: Some((service.seconds.active(), service.seconds.failed())),
@@ -196,10 +249,24 @@ impl Series {
         rows.push(ServiceRow {
             service: None,
             outcomes: other.outcomes,
+            failures: other.failures,
+            copies: other.copies,
+            slow: [None; 2],
             open: elsewhere.open,
             half_open: elsewhere.half_open,
             seconds: None,
         });
+        rows
+    }
+
+    fn service_latency_rows(&self) -> Vec<ServiceLatencyRow> {
+        let mut rows = Vec::new();
+        for (service, halves) in self.service_latency.shown() {
+            for (samples, part) in halves.iter().flat_map(|halves| halves.iter()).zip(PARTS) {
+                let (service, samples) = (*service, samples.clone());
+                rows.push(ServiceLatencyRow { service, part, samples });
+            }
+        }
         rows
     }
 

@@ -24,7 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::attempt::Nanos;
+use crate::attempt::{Attempt, Nanos};
 use crate::snapshot::{AttemptView, Role};
 use store::Store;
 use sum::Field;
@@ -152,6 +152,11 @@ impl Windows {
             let name = self.name(place.interface);
             self.places.record((name, place.role), &changes);
         }
+    }
+
+    /// Takes an ended attempt for its service only.
+    pub fn record_service(&mut self, attempt: &Attempt) {
+        self.services.record(attempt.key.server_addr(), &sum::changes(attempt));
     }
 
     /// Attempts that began and copies of SYNs and SYN-ACKs that were seen since this was last told, of

@@ -50,15 +50,37 @@ impl<'a> Prometheus<'a> {
         directory: &Path,
         native: bool,
     ) -> Result<Self> {
+        let targets = [("handshake", target)];
+        let prometheus = Self::with_rules(namespace, (port, &targets), directory, native, "")?;
+        let scraped = || prometheus.value("up{job=\"handshake\"}").is_ok_and(|up| up == 1.0);
+        eventually("Prometheus scrapes", PATIENCE, scraped).with_context(|| prometheus.log())?;
+        Ok(prometheus)
+    }
+
+    /// Starts one that scrapes several targets, each an instance of that name, and applies rules every
+    /// second. Does not wait for it.
+    pub fn with_rules(
+        namespace: &'a Namespace,
+        (port, targets): (u16, &[(&str, &str)]),
+        directory: &Path,
+        native: bool,
+        rules: &str,
+    ) -> Result<Self> {
         if directory.exists() {
             fs::remove_dir_all(directory)?;
         }
         fs::create_dir_all(directory)?;
         let config = directory.join("prometheus.yml");
-        let text = format!(
-            "global:\n  scrape_interval: 1s\nscrape_configs:\n  - job_name: handshake\n    \
-             static_configs:\n      - targets: ['{target}']\n"
-        );
+        let mut text = "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\n".to_owned();
+        if !rules.is_empty() {
+            fs::write(directory.join("rules.yml"), rules)?;
+            text += "rule_files:\n  - rules.yml\n";
+        }
+        text += "scrape_configs:\n  - job_name: handshake\n    static_configs:\n";
+        for (instance, target) in targets {
+            let labels = format!("labels: {{instance: '{instance}'}}");
+            text += &format!("      - targets: ['{target}']\n        {labels}\n");
+        }
         fs::write(&config, text)?;
         let mut command = namespace.command(program("prometheus"));
         command.arg(format!("--config.file={}", config.display()));
@@ -71,10 +93,7 @@ impl<'a> Prometheus<'a> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         let child = child.context("no prometheus: run `cargo xtask setup --tests`")?;
         let directory = directory.to_owned();
-        let prometheus = Self { namespace, child, port, directory, at: None };
-        let scraped = || prometheus.value("up{job=\"handshake\"}").is_ok_and(|up| up == 1.0);
-        eventually("Prometheus scrapes", PATIENCE, scraped).with_context(|| prometheus.log())?;
-        Ok(prometheus)
+        Ok(Self { namespace, child, port, directory, at: None })
     }
 
     /// What it logged.

@@ -14,11 +14,12 @@ use crate::exit::{Failure, RUNTIME};
 use crate::http::{self, Limits};
 use crate::loader::Loader;
 use crate::outcome::Outcome;
+use crate::pattern::Pattern;
 use crate::places::Places;
 use crate::process;
 use crate::scrape::{self, Asked, Desk};
 use crate::series::Series;
-use crate::snapshot::metrics::{Health, Reason, Rows, Scrape, TableRow};
+use crate::snapshot::metrics::{Health, PatternRow, Reason, Rows, Scrape, TableRow};
 use crate::snapshot::{AttemptView, Summary};
 use handshake_common::abi::Counter;
 use tokio::time::Instant;
@@ -81,7 +82,7 @@ impl Exporter {
         let now = Nanos::try_from(Clock::now()).unwrap_or(Nanos::MAX);
         for Begun { key, began, source } in engine.begun() {
             let place = places.place(&key, began, source, engine.sources());
-            self.series.begun(place.interface, place.role, now);
+            self.series.begun(place.interface, place.role, &key.server_addr(), now);
         }
     }
 
@@ -141,6 +142,7 @@ fn scrape(engine: &Engine, loader: &Loader, places: &Places, hooks: &Hooks) -> S
         kernel: String::new(),
         since: 0,
         half_open: 0,
+        patterns: patterns(engine),
         lost: lost
             .map(|counter| Reason { reason: counter.name(), count: counters.total(counter) })
             .to_vec(),
@@ -157,6 +159,20 @@ fn scrape(engine: &Engine, loader: &Loader, places: &Places, hooks: &Hooks) -> S
             since_step: std::time::Duration::ZERO,
         },
     }
+}
+
+fn patterns(engine: &Engine) -> Vec<PatternRow> {
+    let (totals, seen) = (engine.patterns().totals(), engine.patterns().seen());
+    let rows = Pattern::ALL.into_iter().map(|pattern| PatternRow {
+        pattern: pattern.name(),
+        attempts: totals[pattern as usize].iter().sum(),
+        active: match pattern {
+            Pattern::Probe => seen.probes.len(),
+            Pattern::Scan => seen.scans.len(),
+            Pattern::Flood => seen.floods.iter().filter(|one| one.flood.end.is_none()).count(),
+        } as u64,
+    });
+    rows.collect()
 }
 
 fn tables(engine: &Engine, loader: &Loader, summary: &Summary) -> Vec<TableRow> {

@@ -93,9 +93,13 @@ fn attempts(families: &mut Families<'_>, scrape: &Scrape) -> fmt::Result {
     families.gauge(&name::HALF_OPEN, scrape.half_open)
 }
 
+/// When counting began.
+fn since(scrape: &Scrape) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(scrape.since).unwrap_or(0))
+}
+
 fn latency(families: &mut Families<'_>, scrape: &Scrape) -> fmt::Result {
-    let since = Duration::from_nanos(u64::try_from(scrape.since).unwrap_or(0));
-    let since = SystemTime::UNIX_EPOCH + since;
+    let since = since(scrape);
     for (family, retransmitted) in [(&name::LATENCY, false), (&name::LATENCY_RETRANSMITTED, true)] {
         let rows = scrape.rows.latency.iter().filter(|row| row.retransmitted == retransmitted);
         let rows =
@@ -112,7 +116,11 @@ fn doubts(families: &mut Families<'_>, scrape: &Scrape) -> fmt::Result {
     families.counters(&name::RETRANSMITS, copies)?;
     families.counter(&name::UNCERTAIN, s.uncertain)?;
     families.counter(&name::LATE_COPIES, s.late_copies)?;
-    families.counters(&name::DISBELIEVED, of([("synack", s.bad_synack), ("rst", s.bad_rst)]))
+    families.counters(&name::DISBELIEVED, of([("synack", s.bad_synack), ("rst", s.bad_rst)]))?;
+    let patterns = || scrape.patterns.iter().map(|row| (vec![row.pattern.to_owned()], row));
+    let attempts = patterns().map(|(values, row)| (values, row.attempts));
+    families.counters(&name::PATTERN_ATTEMPTS, attempts)?;
+    families.gauges(&name::ACTIVE_PATTERNS, patterns().map(|(values, row)| (values, row.active)))
 }
 
 fn service(address: Option<SocketAddr>) -> Values {
@@ -124,14 +132,33 @@ fn service(address: Option<SocketAddr>) -> Values {
 
 fn services(families: &mut Families<'_>, scrape: &Scrape) -> fmt::Result {
     let rows = &scrape.rows.services;
+    let with = |address: Option<SocketAddr>, value: &str| {
+        let mut values = service(address);
+        values.push(value.to_owned());
+        values
+    };
     let outcomes = rows.iter().flat_map(|row| {
-        shown(&row.outcomes).map(|(outcome, count)| {
-            let mut values = service(row.service);
-            values.push(outcome.name().to_owned());
-            (values, count)
-        })
+        row.outcomes().map(move |(outcome, count)| (with(row.service, outcome.name()), count))
     });
     families.counters(&name::SERVICE_OUTCOMES, outcomes)?;
+    let failures = rows.iter().flat_map(|row| {
+        row.failures().map(move |(outcome, count)| (with(row.service, outcome.name()), count))
+    });
+    families.counters(&name::SERVICE_FAILURES, failures)?;
+    let copies = rows.iter().flat_map(|row| {
+        row.copies().map(move |(segment, count)| (with(row.service, segment), count))
+    });
+    families.counters(&name::SERVICE_RETRANSMITS, copies)?;
+    let slow = rows.iter().flat_map(|row| {
+        row.slow().map(move |(half, slow)| (with(row.service, half.name()), u64::from(slow)))
+    });
+    families.gauges(&name::SERVICE_SLOW, slow)?;
+    let since = since(scrape);
+    let latency = scrape.rows.service_latency.iter();
+    let latency = latency.map(|row| (with(Some(row.service), row.part), &row.samples));
+    let write =
+        |metric: MetricEncoder<'_>, samples: &Distribution| histogram(metric, samples, since);
+    families.write(&name::SERVICE_LATENCY, latency, write)?;
     let open = rows.iter().map(|row| (service(row.service), row.open));
     families.gauges(&name::SERVICE_OPEN, open)?;
     let half_open = rows.iter().map(|row| (service(row.service), row.half_open));

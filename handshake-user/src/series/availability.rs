@@ -1,7 +1,7 @@
 //! Seconds in which a service was used, and in which it failed.
 //!
 //! A second is *active* if an attempt completed or failed in it, and *failed* if none completed and
-//! at least one failed otherwise than by the client's own doing. Seconds without attempts say
+//! at least one counts against the service. Seconds without attempts say
 //! nothing about a service and count as neither; neither do attempts that we know nothing of.
 
 use crate::attempt::Nanos;
@@ -29,8 +29,9 @@ struct Filling {
 }
 
 impl Availability {
-    /// Takes an attempt that ended at `time`. One told too late counts in the second that is open.
-    pub fn record(&mut self, outcome: Outcome, time: Nanos) {
+    /// Takes an attempt that ended at `time`, and whether it counts against the service. One told too
+    /// late counts in the second that is open.
+    pub fn record(&mut self, outcome: Outcome, is_failure: bool, time: Nanos) {
         if outcome.is_unknown() {
             return;
         }
@@ -41,7 +42,7 @@ impl Availability {
         let fresh = Filling { second, completed: false, failed: false };
         let open = self.open.get_or_insert(fresh);
         open.completed |= outcome.is_completed();
-        open.failed |= outcome.is_failure() && !outcome.is_clients_doing();
+        open.failed |= is_failure;
     }
 
     /// It is `now`: a second that nothing more can be told about is counted.
@@ -80,7 +81,8 @@ mod tests {
     fn after(attempts: &[(i64, Outcome)], now: i64) -> (u64, u64) {
         let mut seconds = Availability::default();
         for (tenths, outcome) in attempts {
-            seconds.record(*outcome, tenths * SECOND / 10);
+            let is_failure = outcome.is_failure() && !outcome.is_clients_doing();
+            seconds.record(*outcome, is_failure, tenths * SECOND / 10);
         }
         seconds.settle(now * SECOND / 10);
         (seconds.active(), seconds.failed())

@@ -18,6 +18,9 @@ pub const CLEAN: Bounds = &[
 /// has a bucket of its own.
 pub const RETRANSMITTED: Bounds = &[0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 
+/// For each half of the handshakes of one service: few, because there are many services.
+pub const SERVICE: Bounds = &[0.0005, 0.002, 0.005, 0.02, 0.1, 0.25, 1.0];
+
 /// Exponential buckets: each bound is the one before times 2 to the power of 2 to the power of minus
 /// this, 1.09.
 pub const SCHEMA: u8 = 3;

@@ -188,6 +188,12 @@ impl<K: Clone + Eq + Hash + Ord, C: Default> Ranked<K, C> {
         }
     }
 
+    /// How many are shown.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.shown
+    }
+
     /// What happened to those who were not shown.
     #[must_use]
     pub fn other(&self) -> &C {

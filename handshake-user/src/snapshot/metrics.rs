@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::attempt::Nanos;
 use crate::outcome::Outcome;
 use crate::series::distribution::Distribution;
+use crate::slow::Half;
 use crate::snapshot::{ProgramCost, Role, Summary};
 
 /// Counts by outcome, in the order of [`Outcome::ALL`].
@@ -18,10 +19,21 @@ pub type Outcomes = [u64; Outcome::ALL.len()];
 const ALWAYS: [Outcome; 4] =
     [Outcome::Completed, Outcome::Refused, Outcome::NoAnswer, Outcome::HalfOpen];
 
+/// The same for services, of which there are many.
+const SERVICE_ALWAYS: [Outcome; 1] = [Outcome::Completed];
+const FAILURES_ALWAYS: [Outcome; 2] = [Outcome::Refused, Outcome::NoAnswer];
+
 /// The outcomes that a row shows: some always, the others once they have happened.
 pub fn shown(outcomes: &Outcomes) -> impl Iterator<Item = (Outcome, u64)> {
+    happened(outcomes, &ALWAYS)
+}
+
+fn happened(
+    outcomes: &Outcomes,
+    always: &'static [Outcome],
+) -> impl Iterator<Item = (Outcome, u64)> {
     let counts = Outcome::ALL.into_iter().zip(outcomes.iter().copied());
-    counts.filter(|(outcome, count)| *count > 0 || ALWAYS.contains(outcome))
+    counts.filter(|(outcome, count)| *count > 0 || always.contains(outcome))
 }
 
 /// The estimates by outcome that are shown, likewise.
@@ -50,12 +62,58 @@ pub struct ServiceRow {
     pub service: Option<SocketAddr>,
     /// Attempts ended.
     pub outcomes: Outcomes,
+    /// Those of them that count against the service.
+    pub failures: Outcomes,
+    /// Copies of SYNs and of SYN-ACKs in them.
+    pub copies: [u64; 2],
+    /// Is a half of it slow now, in the order of [`Half::ALL`]? None if it has never been.
+    pub slow: [Option<bool>; Half::ALL.len()],
     /// Attempts open now.
     pub open: u64,
     /// Those of them that the server has answered.
     pub half_open: u64,
     /// Active and failed seconds ([`crate::series::availability`]).
     pub seconds: Option<(u64, u64)>,
+}
+
+impl ServiceRow {
+    /// The outcomes that it shows.
+    pub fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        happened(&self.outcomes, &SERVICE_ALWAYS)
+    }
+
+    /// The failures that it shows, by outcome.
+    pub fn failures(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        happened(&self.failures, &FAILURES_ALWAYS)
+    }
+
+    /// The copies that it shows, by segment: SYNs always.
+    pub fn copies(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let [syn, synack] = self.copies;
+        [("syn", syn), ("synack", synack)].into_iter().filter(|(kind, n)| *n > 0 || *kind == "syn")
+    }
+
+    /// The halves of it that are or were slow, and whether they are.
+    pub fn slow(&self) -> impl Iterator<Item = (Half, bool)> {
+        Half::ALL.into_iter().zip(self.slow).filter_map(|(half, slow)| Some((half, slow?)))
+    }
+
+    fn series(&self) -> usize {
+        let seconds = if self.seconds.is_some() { 2 } else { 0 };
+        let counts = self.outcomes().count() + self.failures().count() + self.copies().count();
+        2 + counts + seconds + self.slow().count()
+    }
+}
+
+/// One half of the latency of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceLatencyRow {
+    /// Its address and port.
+    pub service: SocketAddr,
+    /// "server" or "client".
+    pub part: &'static str,
+    /// The samples, of attempts in which nothing was sent twice.
+    pub samples: Distribution,
 }
 
 /// One part of the latency in one role.
@@ -80,6 +138,8 @@ pub struct Rows {
     pub services: Vec<ServiceRow>,
     /// By role and part.
     pub latency: Vec<LatencyRow>,
+    /// By service and half.
+    pub service_latency: Vec<ServiceLatencyRow>,
 }
 
 impl Rows {
@@ -87,12 +147,11 @@ impl Rows {
     #[must_use]
     pub fn series(&self) -> usize {
         let interface = |row: &InterfaceRow| 1 + shown(&row.outcomes).count();
-        let service = |row: &ServiceRow| {
-            2 + shown(&row.outcomes).count() + 2 * usize::from(row.seconds.is_some())
-        };
+        let services = self.service_latency.iter().map(|row| row.samples.series());
         self.interfaces.iter().map(interface).sum::<usize>()
-            + self.services.iter().map(service).sum::<usize>()
+            + self.services.iter().map(ServiceRow::series).sum::<usize>()
             + self.latency.iter().map(|row| row.samples.series()).sum::<usize>()
+            + services.sum::<usize>()
     }
 }
 
@@ -120,6 +179,17 @@ pub struct TableRow {
     pub capacity: u64,
     /// Entries that had to give way, where that is a loss.
     pub evictions: Option<u64>,
+}
+
+/// Attempts that say nothing against their service, by what they are part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PatternRow {
+    /// "probe", "scan" or "flood".
+    pub pattern: &'static str,
+    /// Attempts ended.
+    pub attempts: u64,
+    /// Health checks, scans or floods that go on now; no more than 32 are counted.
+    pub active: u64,
 }
 
 /// A number and the reason for it.
@@ -189,6 +259,8 @@ pub struct Scrape {
     pub summary: Summary,
     /// Open attempts that the server has answered.
     pub half_open: u64,
+    /// Health checks, scans and floods.
+    pub patterns: Vec<PatternRow>,
     /// Events lost, by reason.
     pub lost: Vec<Reason>,
     /// By interface, service and role.
@@ -227,6 +299,7 @@ impl Scrape {
             + estimated(&self.summary).count()
             + self.summary.packets.len()
             + self.summary.filter.len()
+            + 2 * self.patterns.len()
             + self.lost.len()
             + self.tables.iter().map(table).sum::<usize>()
             + self.hooks.len()

@@ -99,6 +99,16 @@ impl Series {
         super::Numbers::of(&sum, 0).completed()
     }
 
+    /// Numbers of the last minute.
+    #[must_use]
+    pub fn last_minute(&self, now: Nanos) -> super::Numbers {
+        let mut sum = Sum::default();
+        if let Some(slots) = super::Window::Minute.slots() {
+            self.tens.sum(self.tens.number(now) - slots, i64::MAX, &mut sum);
+        }
+        super::Numbers::of(&sum, 0)
+    }
+
     /// Numbers of the 15 minutes to now, without the last minute.
     #[must_use]
     pub fn before_the_minute(&self, now: Nanos) -> super::Numbers {

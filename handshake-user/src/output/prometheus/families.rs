@@ -107,9 +107,24 @@ families! {
         "SYNs and SYN-ACKs of attempts that had ended";
     DISBELIEVED = Counter "handshake_disbelieved_total" ["segment"]
         "SYN-ACKs and RSTs that belonged to no attempt";
+    PATTERN_ATTEMPTS = Counter "handshake_pattern_attempts_total" ["pattern"]
+        "Attempts ended that say nothing against their service, by what they are part of";
+    ACTIVE_PATTERNS = Gauge "handshake_active_patterns" ["pattern"]
+        "Health checks, scans and floods that go on now, 32 of each at most";
     SERVICE_OUTCOMES = Counter "handshake_service_outcomes_total"
         ["server_address", "server_port", "outcome"]
         "Attempts ended at one of the busiest services, by what became of them";
+    SERVICE_FAILURES = Counter "handshake_service_failures_total"
+        ["server_address", "server_port", "outcome"]
+        "Attempts ended that count against one of the busiest services, by what became of them";
+    SERVICE_RETRANSMITS = Counter "handshake_service_retransmits_total"
+        ["server_address", "server_port", "segment"]
+        "Copies of SYNs and SYN-ACKs in ended attempts at one of the busiest services";
+    SERVICE_SLOW = Gauge "handshake_service_slow" ["server_address", "server_port", "half"]
+        "1 if that half of the handshakes is slower than is usual for the service, 0 if it was";
+    SERVICE_LATENCY = Histogram "handshake_service_latency_seconds"
+        ["server_address", "server_port", "part"]
+        "Latency of completed attempts in which nothing was sent twice, at the very busiest services";
     SERVICE_OPEN = Gauge "handshake_service_open_attempts" ["server_address", "server_port"]
         "Attempts open now at one of the busiest services";
     SERVICE_HALF_OPEN = Gauge "handshake_service_half_open_attempts"

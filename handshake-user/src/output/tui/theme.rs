@@ -11,8 +11,6 @@ pub struct Theme {
     pub color: bool,
     /// Only ASCII may be used.
     pub ascii: bool,
-    /// The background is light: yellow and light green cannot be read there.
-    pub light: bool,
 }
 
 impl Theme {
@@ -21,15 +19,15 @@ impl Theme {
     }
 
     pub(super) fn good(self) -> Style {
-        self.colored(if self.light { Color::Indexed(22) } else { Color::Green })
+        self.colored(Color::Green)
     }
 
     pub(super) fn bad(self) -> Style {
-        self.colored(if self.light { Color::Indexed(124) } else { Color::Red })
+        self.colored(Color::Red)
     }
 
     pub(super) fn doubtful(self) -> Style {
-        self.colored(if self.light { Color::Indexed(94) } else { Color::Yellow })
+        self.colored(Color::Yellow)
     }
 
     /// Titles, and numbers to look at first.
@@ -39,7 +37,7 @@ impl Theme {
 
     /// What need not be looked at.
     pub(super) fn faint(self) -> Style {
-        self.colored(if self.light { Color::Indexed(240) } else { Color::DarkGray })
+        if self.color { Style::new().fg(Color::DarkGray) } else { Style::new() }
     }
 
     /// The heads of columns.
@@ -55,7 +53,7 @@ impl Theme {
     /// What must not be overlooked.
     pub(super) fn alarm(self) -> Style {
         let style = Style::new().add_modifier(Modifier::BOLD | Modifier::REVERSED);
-        style.patch(self.bad())
+        if self.color { style.fg(Color::Red) } else { style }
     }
 
     pub(super) fn outcome(self, outcome: Outcome) -> Style {

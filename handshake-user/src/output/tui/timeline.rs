@@ -192,8 +192,7 @@ pub(super) fn draw(ui: &mut Ui, area: Rect, buffer: &mut Buffer) {
         chosen: (len > 0).then(|| index - top),
         theme,
     };
-    let parts = table.draw(rest, buffer, &mut Widths::new());
-    ui.note_spots(parts, top);
+    table.draw(rest, buffer, &mut Widths::new());
 }
 
 fn cells(segment: &Segment, began: Nanos, theme: Theme) -> Vec<Cell> {

@@ -12,7 +12,7 @@ use handshake_user::metrics::Metrics;
 use handshake_user::outcome::Outcome;
 use handshake_user::series::Series;
 use handshake_user::snapshot::metrics::{
-    Health, HookRow, ProcessCost, Reason, Rows, Scrape, TableRow,
+    Health, HookRow, PatternRow, ProcessCost, Reason, Rows, Scrape, TableRow,
 };
 use handshake_user::snapshot::{AttemptView, EventCounts, Place, ProgramCost, Role, SelfCost};
 use handshake_user::tracker::{Config, Tracker};
@@ -83,9 +83,9 @@ impl World {
 
     fn record(&mut self) {
         let census = self.tracker.census_mut().expect("a census is kept");
-        for Begun { source, .. } in census.take_begun().collect::<Vec<_>>() {
+        for Begun { key, source, .. } in census.take_begun().collect::<Vec<_>>() {
             let place = Self::place_of(&mut self.names, source);
-            self.series.begun(place.interface, place.role, self.now);
+            self.series.begun(place.interface, place.role, &key.server_addr(), self.now);
         }
         let ended: Vec<_> = self.tracker.drain().collect();
         for attempt in ended {
@@ -175,6 +175,10 @@ impl World {
             since: 1_700_000_000_000_000_000,
             summary: self.metrics.summary(&self.tracker, &counters, events),
             half_open: 0,
+            patterns: vec![
+                PatternRow { pattern: "probe", attempts: 8, active: 1 },
+                PatternRow { pattern: "flood", attempts: 0, active: 0 },
+            ],
             lost: vec![Reason { reason: "ring-full", count: 26 }],
             rows: Rows::default(),
             hooks: vec![HookRow {
