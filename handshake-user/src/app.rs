@@ -50,7 +50,7 @@ use screen::{Wake, World};
 use service::Service;
 use signals::{Asked, Signals};
 use targets::Targets;
-use view::{Format, News, View};
+use view::{Format, Look, News, View};
 
 /// How often attachments are checked and the clock is read again.
 const CHECK: Duration = Duration::from_secs(2);
@@ -161,7 +161,7 @@ impl<'a> Watching<'a> {
         let filter = asked::filter_record(selection.query(), &shown);
         let pace = Pace::new(rings.bells()?).context("cannot wait for the rings")?;
         let mut engine = Engine::new(rings, loader.pending(), asked::config(args), selection);
-        let mut view = View::new(format)?;
+        let mut view = View::new(format, Look::of(args))?;
         let mut places = Places::new();
         for attachment in loader.attachments() {
             places.name(attachment.index, &attachment.name);

@@ -166,6 +166,27 @@ pub enum WatchFormat {
     None,
 }
 
+/// A column of the attempts in the terminal UI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColumnArg {
+    /// When it ended.
+    Time,
+    /// What became of it.
+    Outcome,
+    /// Address and port of the client.
+    Client,
+    /// Address and port of the server.
+    Server,
+    /// From the first packet to the end.
+    Latency,
+    /// SYNs and SYN-ACKs sent again.
+    Retrans,
+    /// Where it was seen.
+    Iface,
+    /// What says so.
+    Evidence,
+}
+
 /// Options of `watch` that the help without a command shows.
 pub(crate) const COMMON: [&str; 10] = [
     "config",
@@ -257,6 +278,30 @@ pub struct WatchArgs {
     /// What to print on stdout: tui, lines, json or none.
     #[arg(long, value_enum, default_value = "auto", help_heading = OUTPUT)]
     pub format: WatchFormat,
+
+    /// Leave the mouse to the terminal.
+    ///
+    /// Otherwise the wheel scrolls the terminal UI, and a click chooses a row, a view, or a column to
+    /// sort by; text is then selected with Shift held.
+    #[arg(long, help_heading = OUTPUT)]
+    pub no_mouse: bool,
+
+    /// Columns of the attempts in the terminal UI: time,server,outcome.
+    ///
+    /// In this order; comma-separated or repeated. All are time, outcome, client, server, latency,
+    /// retrans, iface, evidence: that is also the default. Those for which there is no room are left out; their values stand
+    /// below the table for the chosen row.
+    #[arg(long, value_name = "COLUMN", value_enum, value_delimiter = ',', hide_possible_values = true,
+          hide_default_value = true,
+          default_value = "time,outcome,client,server,latency,retrans,iface,evidence",
+          help_heading = OUTPUT)]
+    pub columns: Vec<ColumnArg>,
+
+    /// Sort the attempts in the terminal UI by this column.
+    ///
+    /// The largest value first; the keys s, S and r choose another order.
+    #[arg(long, value_name = "COLUMN", value_enum, default_value = "time", help_heading = OUTPUT)]
+    pub sort: ColumnArg,
 
     /// Keep the handshake packets of failed attempts in a pcapng file.
     ///

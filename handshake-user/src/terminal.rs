@@ -26,6 +26,11 @@ const PATIENCE: Duration = Duration::from_millis(500);
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Writes that the terminal has not taken yet.
 static PENDING: AtomicUsize = AtomicUsize::new(0);
+/// The mouse is reported to us.
+static MOUSE: AtomicBool = AtomicBool::new(false);
+/// Buttons and the wheel, in the form that has no limit of columns; and no longer so.
+const MOUSE_ON: &[u8] = b"\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1000l";
 /// The way to the first pen's thread.
 static WRITER: OnceLock<Sender<Vec<u8>>> = OnceLock::new();
 
@@ -63,6 +68,11 @@ pub fn is_ascii() -> bool {
     })
 }
 
+/// Shall the mouse be reported to us while the terminal is ours? If not, it stays the terminal's.
+pub fn use_mouse(is_wanted: bool) {
+    MOUSE.store(is_wanted, Ordering::SeqCst);
+}
+
 /// The terminal, ours until this is dropped.
 #[derive(Debug)]
 pub struct Taken(());
@@ -97,6 +107,9 @@ impl Taken {
         enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
         queue!(pen, EnterAlternateScreen, Hide)?;
+        if MOUSE.load(Ordering::SeqCst) {
+            pen.write_all(MOUSE_ON)?;
+        }
         pen.flush()
     }
 
@@ -118,6 +131,9 @@ fn give_back() {
         return;
     }
     let mut leave = Vec::new();
+    if MOUSE.load(Ordering::SeqCst) {
+        leave.extend(MOUSE_OFF);
+    }
     let _ = queue!(leave, Show, LeaveAlternateScreen);
     if let Some(writer) = WRITER.get() {
         hand_over(writer, leave);

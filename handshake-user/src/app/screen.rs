@@ -4,6 +4,8 @@
 //! ([`crate::terminal::Pen`]) and happens only when something has changed: at once after a key, else a
 //! few times a second.
 
+mod background;
+mod clipboard;
 mod export;
 mod segments;
 
@@ -21,6 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
+use super::view::Look;
 use crate::attempt::Nanos;
 use crate::board::{Board, DEFAULT_ROWS, Glance, Watched};
 use crate::engine::{Engine, Loss};
@@ -32,6 +35,7 @@ use crate::snapshot::AttemptView;
 use crate::stderr;
 use crate::stdout::Reader;
 use crate::terminal::{self, Pen, PenState, Taken};
+use background::{Background, Meaning};
 
 /// How often everything is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -73,6 +77,7 @@ pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Pen>>,
     pen: PenState,
     taken: Taken,
+    background: Background,
     input: Receiver<Event>,
     stop: Signal,
     go_on: Signal,
@@ -84,7 +89,7 @@ pub(super) struct Screen {
 
 impl Screen {
     /// Takes the terminal.
-    pub(super) fn open(now: Nanos, color: bool) -> Result<Self> {
+    pub(super) fn open(now: Nanos, color: bool, look: &Look) -> Result<Self> {
         let stop = signal(SignalKind::from_raw(libc::SIGTSTP)).context("cannot handle SIGTSTP")?;
         let go_on = signal(SignalKind::from_raw(libc::SIGCONT)).context("cannot handle SIGCONT")?;
         let pen = Pen::new().context("cannot write to the terminal")?;
@@ -92,17 +97,23 @@ impl Screen {
         let backend = CrosstermBackend::new(pen);
         let mut terminal =
             Terminal::new(backend).context("cannot ask the terminal for its size")?;
+        terminal::use_mouse(look.mouse);
         let taken = Taken::take(terminal.backend_mut()).context("cannot take the terminal")?;
+        let background = Background::ask(terminal.backend_mut(), color)
+            .context("cannot write to the terminal")?;
         let input = read_input()?;
         stderr::hold();
-        let theme = Theme { color, ascii: terminal::is_ascii() };
+        let theme = Theme { color, ascii: terminal::is_ascii(), light: false };
+        let mut ui = Ui::new(theme, TimeZone::system());
+        ui.arrange(&look.columns, look.sort);
         let started = Instant::now();
         Ok(Self {
             board: Board::new(now, DEFAULT_ROWS),
-            ui: Ui::new(theme, TimeZone::system()),
+            ui,
             terminal,
             pen: state,
             taken,
+            background,
             input,
             stop,
             go_on,
@@ -227,9 +238,16 @@ impl Screen {
         let Some(first) = first else { return Ok(Reader::Gone) };
         let mut inputs = VecDeque::from([first]);
         while let Some(input) = inputs.pop_front() {
-            if let Event::Key(key) = input
-                && self.press(key, world)? == Reader::Gone
-            {
+            let reader = match input {
+                Event::Key(key) => self.press(key, world)?,
+                Event::Mouse(event) => {
+                    self.ui.follow(&self.board);
+                    let action = self.ui.point(event, &self.board);
+                    self.act(action, world)?
+                }
+                _ => Reader::Present,
+            };
+            if reader == Reader::Gone {
                 return Ok(Reader::Gone);
             }
             inputs.extend(self.input.try_recv().ok());
@@ -239,8 +257,21 @@ impl Screen {
     }
 
     fn press(&mut self, key: event::KeyEvent, world: &World<'_>) -> Result<Reader> {
+        match self.background.take(key) {
+            Meaning::Key => {}
+            Meaning::Part | Meaning::Light(false) => return Ok(Reader::Present),
+            Meaning::Light(true) => {
+                self.ui.on_light_background();
+                return Ok(Reader::Present);
+            }
+        }
         self.ui.follow(&self.board);
-        match self.ui.press(key, &self.board) {
+        let action = self.ui.press(key, &self.board);
+        self.act(action, world)
+    }
+
+    fn act(&mut self, action: Action, world: &World<'_>) -> Result<Reader> {
+        match action {
             Action::Draw => {}
             Action::Quit => return Ok(Reader::Gone),
             Action::Suspend => terminal::ask_all_to_stop(),
@@ -253,6 +284,12 @@ impl Screen {
                 export::summary((world.summary)()?, self.board.now, &self.exports.0);
             }
             Action::Reset => self.board.reset(world.places.now()),
+            Action::Copy(row, how) => {
+                let rows = export::ended(vec![row], &self.board, world);
+                let text = rows.first().map(|row| clipboard::text(row, how)).unwrap_or_default();
+                self.copy(&text, world)?;
+            }
+            Action::CopyText(text) => self.copy(&text, world)?,
             Action::Segments(row) => {
                 // What was open a moment ago may have ended since.
                 let row =
@@ -262,6 +299,13 @@ impl Screen {
             }
         }
         Ok(Reader::Present)
+    }
+
+    fn copy(&mut self, text: &str, world: &World<'_>) -> io::Result<()> {
+        clipboard::copy(text, self.terminal.backend_mut())?;
+        self.ui
+            .note(format!("sent to the terminal's clipboard (OSC 52): {text}"), world.places.now());
+        Ok(())
     }
 
     fn look(&mut self, world: &World<'_>) {

@@ -10,7 +10,7 @@ use super::GONE;
 use super::losses::Losses;
 use super::screen::{Screen, Wake, World};
 use crate::attempt::Nanos;
-use crate::cli::WatchFormat;
+use crate::cli::{ColumnArg, WatchArgs, WatchFormat};
 use crate::engine::Loss;
 use crate::evidence::Segments;
 use crate::exit::{Failure, USAGE};
@@ -20,6 +20,7 @@ use crate::output::json::{
     StartRecord, SummaryRecord, seconds,
 };
 use crate::output::lines::Lines;
+use crate::output::tui::By;
 use crate::sampling::{Change, one_in};
 use crate::snapshot::{AttemptView, Summary};
 use crate::stderr::say;
@@ -83,6 +84,39 @@ pub(super) struct View {
     lines: Lines,
     /// The terminal, while the format is `Tui`.
     screen: Option<Screen>,
+    look: Look,
+}
+
+/// How the screen shall be.
+#[derive(Debug, Clone)]
+pub(super) struct Look {
+    /// It takes the mouse.
+    pub(super) mouse: bool,
+    /// Columns of the attempts.
+    pub(super) columns: Vec<By>,
+    /// Sorted by this one at first.
+    pub(super) sort: By,
+}
+
+impl Look {
+    /// What the options say.
+    pub(super) fn of(args: &WatchArgs) -> Self {
+        let columns = args.columns.iter().map(|column| by(*column)).collect();
+        Self { mouse: !args.no_mouse, columns, sort: by(args.sort) }
+    }
+}
+
+fn by(column: ColumnArg) -> By {
+    match column {
+        ColumnArg::Time => By::Time,
+        ColumnArg::Outcome => By::Outcome,
+        ColumnArg::Client => By::Client,
+        ColumnArg::Server => By::Server,
+        ColumnArg::Latency => By::After,
+        ColumnArg::Retrans => By::Retransmits,
+        ColumnArg::Iface => By::Interface,
+        ColumnArg::Evidence => By::Evidence,
+    }
 }
 
 /// What happened at the other side of stdout.
@@ -100,7 +134,7 @@ pub(super) fn sentence(attachment: &Attachment) -> String {
 }
 
 impl View {
-    pub(super) fn new(format: Format) -> io::Result<Self> {
+    pub(super) fn new(format: Format, look: Look) -> io::Result<Self> {
         let queue = Queue::stdout()?;
         Ok(Self {
             format,
@@ -110,6 +144,7 @@ impl View {
             losses: Losses::default(),
             lines: Lines::new(super::color(), TimeZone::system()),
             screen: None,
+            look,
         })
     }
 
@@ -121,7 +156,7 @@ impl View {
         now: Nanos,
     ) -> Result<()> {
         if self.format == Format::Tui {
-            self.screen = Some(Screen::open(now, super::color())?);
+            self.screen = Some(Screen::open(now, super::color(), &self.look)?);
         }
         for attachment in loader.attachments() {
             self.attached(attachment, now);

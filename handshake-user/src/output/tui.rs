@@ -16,6 +16,7 @@ mod interfaces;
 mod keys;
 mod latency;
 mod list;
+mod mouse;
 mod numbers;
 mod overview;
 mod sheet;
@@ -29,7 +30,8 @@ pub mod timeline;
 mod window;
 mod words;
 
-pub use keys::Action;
+pub use keys::{Action, Copy};
+pub use list::By;
 pub use state::{Tab, Ui};
 pub use theme::Theme;
 pub use timeline::flags;
@@ -40,6 +42,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::board::Board;
+use mouse::Spot;
 use text::{clock, put, width};
 
 /// Draws everything.
@@ -51,6 +54,7 @@ pub fn draw(frame: &mut Frame<'_>, ui: &mut Ui, board: &Board) {
         return;
     }
     let line = |y| Rect { y, height: 1, ..area };
+    ui.spots.clear();
     tabs(ui, board, line(area.y), buffer);
     let alarms = banner::lines(ui, board, usize::from(area.width), area.height);
     let room = usize::from(area.height - 2);
@@ -103,7 +107,7 @@ fn bar(text: &str, style: Style, line: Rect, buffer: &mut Buffer) {
 }
 
 /// The views, and the time.
-fn tabs(ui: &Ui, board: &Board, area: Rect, buffer: &mut Buffer) {
+fn tabs(ui: &mut Ui, board: &Board, area: Rect, buffer: &mut Buffer) {
     let theme = ui.theme;
     let clock = clock(board.now, &ui.zone);
     let name = |short: bool, tab: Tab| if short { tab.short_name() } else { tab.name() };
@@ -119,7 +123,10 @@ fn tabs(ui: &Ui, board: &Board, area: Rect, buffer: &mut Buffer) {
     let mut x = 0;
     for (tab, title) in Tab::ALL.into_iter().zip(&titles) {
         let style = if tab == ui.tab { theme.chosen() } else { theme.strong() };
-        x += put(buffer, area, x, 0, title, style);
+        let wide = put(buffer, area, x, 0, title, style);
+        let spot = Rect { x: area.x + x, width: wide, ..area };
+        ui.spots.push((spot, Spot::Tab(tab as usize)));
+        x += wide;
     }
     // Beside rows that stand still it is said of the clock that it does not.
     let live = if ui.frozen.is_some() { "live " } else { "" };

@@ -113,6 +113,8 @@ fn a_dead_host_a_closed_port_and_a_full_queue_are_on_the_first_screen() -> Resul
 fn assert_given_back(session: &Session, before: [libc::tcflag_t; 4]) -> Result<()> {
     let shown = session.until(SOON, |shown| String::from_utf8_lossy(shown).contains("events: "))?;
     assert_eq!(session.modes()?, before);
+    // The mouse is the terminal's again, before the screen is.
+    assert_eq!((count(&shown, b"\x1b[?1000h"), count(&shown, b"\x1b[?1000l")), (1, 1));
     assert_eq!((count(&shown, ENTERED), count(&shown, LEFT)), (1, 1));
     let left = shown.windows(LEFT.len()).position(|window| window == LEFT).unwrap_or(0);
     let after = String::from_utf8_lossy(&shown[left..]).into_owned();

@@ -92,6 +92,7 @@ fn every_flag_can_be_said_by_the_file() {
         "1MiB",
         "all",
         "500",
+        "server",
     ];
     let unset = watch(&["watch"]).unwrap();
     let mut said = 0;

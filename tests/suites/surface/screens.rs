@@ -519,7 +519,7 @@ fn a_service_leads_to_its_failures_and_back() {
 
 #[test]
 fn ascii_terminals_get_ascii() {
-    let theme = Theme { color: true, ascii: true };
+    let theme = Theme { color: true, ascii: true, light: false };
     let world = busy();
     for keys in ["", "2", "3", "4", "5", "?", "\n"] {
         let mut ui = world::ui(theme);

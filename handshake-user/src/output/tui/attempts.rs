@@ -72,7 +72,8 @@ pub(super) fn draw(ui: &mut Ui, shown: &Board, now: &Board, area: Rect, buffer: 
     let is_of_all = ui.list.is_of_all();
     let columns: Vec<Column> = ui.columns.iter().map(|by| column(*by, is_of_all)).collect();
     let table = Table { columns: &columns, sort: (by, ui.list.descending), rows, chosen, theme };
-    table.draw(area, buffer, &mut ui.widths);
+    let parts = table.draw(area, buffer, &mut ui.widths);
+    ui.note_spots(parts, top);
     if none {
         let text = cut(nothing(ui, now), area.width.saturating_sub(1).into(), theme);
         put(buffer, area, 1, 1, &text, Style::new());

@@ -48,6 +48,15 @@ impl<K: Copy + PartialEq> Cursor<K> {
         top
     }
 
+    /// Chooses another row, having been at `from`.
+    pub(super) fn choose(&mut self, to: usize, from: usize, key: Option<K>) {
+        let moved = self.line as isize + to as isize - from as isize;
+        self.line = moved.clamp(0, self.page as isize - 1) as usize;
+        self.index = to;
+        // At the top one follows what comes.
+        self.at = if to == 0 { None } else { key };
+    }
+
     /// Goes from `index` to another of `len` rows, and chooses it.
     pub(super) fn go(
         &mut self,
@@ -65,11 +74,8 @@ impl<K: Copy + PartialEq> Cursor<K> {
             Step::First => 0,
             Step::Last => last,
         };
-        let moved = self.line as isize + to as isize - index as isize;
-        self.line = moved.clamp(0, self.page as isize - 1) as usize;
-        self.index = to;
-        // At the top one follows what comes.
-        self.at = if to == 0 { None } else { key(to) };
+        let key = if to == 0 { None } else { key(to) };
+        self.choose(to, index, key);
     }
 }
 

@@ -24,6 +24,9 @@ const EVERYWHERE: &[&str] = &[
      they are back",
     "e: write what is listed, or the attempts of the chosen service, to a file of JSON lines, as --format \
      json. What is still open has the outcome unfinished",
+    "y: copy the chosen attempt as one line, Y: as JSON, through the terminal (OSC 52). Mouse: the wheel goes \
+     through rows, a click chooses a row, again opens it; a view, a column to sort by. Selecting text: with \
+     Shift. --no-mouse leaves the mouse to the terminal",
     "Esc: back, out of the detail, the service, the filter",
     "? help, Ctrl-L draw anew, Ctrl-Z suspend, q or Ctrl-C quit",
 ];

@@ -7,6 +7,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use super::acknowledged::Acknowledged;
 use super::cursor::{Cursor, Step};
 use super::list::{By, Kind, Line};
+use super::sheet::{Sheet, who};
 use super::state::{Detail, Prompt, Tab, Ui};
 use crate::board::{Board, Row, Who};
 use crate::query::Query;
@@ -28,8 +29,21 @@ pub enum Action {
     ExportSummary,
     /// To begin the numbers since the start anew.
     Reset,
+    /// To put this attempt into the clipboard.
+    Copy(Arc<Row>, Copy),
+    /// To put this text into the clipboard.
+    CopyText(String),
     /// To hand over the segments of this attempt ([`Ui::show_segments`]).
     Segments(Arc<Row>),
+}
+
+/// How an attempt is put into the clipboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copy {
+    /// As `--format lines` prints it.
+    Line,
+    /// As `--format json` does.
+    Json,
 }
 
 impl Ui {
@@ -61,6 +75,8 @@ impl Ui {
                 self.note(said.to_owned(), board.now);
                 Action::Reset
             }
+            KeyCode::Char('y') => self.copy(Copy::Line, board),
+            KeyCode::Char('Y') => self.copy(Copy::Json, board),
             KeyCode::Enter => self.enter(board),
             code => {
                 self.choose(code, board);
@@ -104,7 +120,7 @@ impl Ui {
         self.turn_to((now + by) % Tab::ALL.len());
     }
 
-    fn turn_to(&mut self, tab: usize) {
+    pub(super) fn turn_to(&mut self, tab: usize) {
         (self.help, self.detail, self.scroll) = (None, None, 0);
         self.tab = Tab::ALL[tab];
     }
@@ -206,7 +222,7 @@ impl Ui {
         }
     }
 
-    fn go(&mut self, step: Step, board: &Board) {
+    pub(super) fn go(&mut self, step: Step, board: &Board) {
         let (all, page) = self.scrollable;
         let moved = |from: usize| {
             let to = match step {
@@ -244,12 +260,53 @@ impl Ui {
 
     fn go_in_sheet(&mut self, step: Step, board: &Board) {
         let keys = self.names(board);
-        let sheet = if self.tab == Tab::Services { &mut self.services } else { &mut self.peers };
-        sheet.go(step, &keys);
+        self.sheet().go(step, &keys);
+    }
+
+    /// The table of services or peers.
+    pub(super) fn sheet(&mut self) -> &mut Sheet {
+        if self.tab == Tab::Peers { &mut self.peers } else { &mut self.services }
+    }
+
+    /// By this column of what is shown; if it is so already, the other way round.
+    pub(super) fn sort_on(&mut self, column: usize) {
+        match self.tab {
+            _ if self.is_covered() => {}
+            Tab::Overview => {
+                let Some(by) = self.columns.get(column).copied() else { return };
+                let descending = self.list.by != by || !self.list.descending;
+                self.list.sort(by, descending);
+                self.cursor = Cursor::default();
+            }
+            Tab::Services | Tab::Peers => self.sheet().sort_on(column),
+            Tab::Latency | Tab::Interfaces => {}
+        }
+    }
+
+    /// The chosen attempt, service or peer.
+    fn copy(&mut self, how: Copy, board: &Board) -> Action {
+        let action = match (&self.detail, self.tab) {
+            (Some(detail), _) => Some(Action::Copy(Arc::clone(&detail.row), how)),
+            (None, Tab::Overview) => {
+                let index = self.cursor.index(self.list.len(), |id| self.list.place(id));
+                match self.list.line(index) {
+                    Some(Line::Row(row)) => Some(Action::Copy(Arc::clone(row), how)),
+                    _ => None,
+                }
+            }
+            (None, Tab::Services | Tab::Peers) => {
+                self.chosen_name(board).map(|name| Action::CopyText(who(name)))
+            }
+            (None, Tab::Latency | Tab::Interfaces) => None,
+        };
+        action.unwrap_or_else(|| {
+            self.note("there is no row to copy".to_owned(), board.now);
+            Action::Draw
+        })
     }
 
     /// The services or peers that are shown, in order.
-    fn names(&self, board: &Board) -> Vec<Who> {
+    pub(super) fn names(&self, board: &Board) -> Vec<Who> {
         self.standings(self.shown(board)).iter().map(|standing| standing.who).collect()
     }
 
@@ -260,7 +317,7 @@ impl Ui {
     }
 
     /// Enter: from a service or peer to its failures, from a failure to its segments.
-    fn enter(&mut self, board: &Board) -> Action {
+    pub(super) fn enter(&mut self, board: &Board) -> Action {
         if self.help.take().is_some() || self.detail.is_some() {
             return Action::Draw;
         }

@@ -38,15 +38,24 @@ impl Kind {
 
 /// What the list can be sorted by: the columns, in their order on the screen, and slowness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
+pub enum By {
+    /// When it ended.
     Time,
+    /// What became of it.
     Outcome,
+    /// Who began it.
     Client,
+    /// Who was asked.
     Server,
+    /// First packet to end.
     After,
+    /// Copies of SYNs and SYN-ACKs.
     Retransmits,
+    /// Where it was seen.
     Interface,
+    /// What says so.
     Evidence,
+    /// What was slow first; no column.
     Slow,
 }
 

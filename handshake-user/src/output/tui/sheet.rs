@@ -92,6 +92,21 @@ impl Sheet {
         self.cursor = Cursor::default();
     }
 
+    /// By this column; if it is so already, the other way round.
+    pub(super) fn sort_on(&mut self, column: usize) {
+        if column == self.by {
+            self.reverse();
+        } else {
+            self.sort_by(|_, _| column);
+        }
+    }
+
+    /// Chooses the row in this place.
+    pub(super) fn choose(&mut self, place: usize, keys: &[Who]) {
+        let from = self.index(keys);
+        self.cursor.choose(place, from, keys.get(place).copied());
+    }
+
     pub(super) fn reverse(&mut self) {
         self.descending = !self.descending;
         self.cursor = Cursor::default();
@@ -106,7 +121,7 @@ impl Sheet {
         keys.get(self.index(keys)).copied()
     }
 
-    fn index(&self, keys: &[Who]) -> usize {
+    pub(super) fn index(&self, keys: &[Who]) -> usize {
         self.cursor.index(keys.len(), |who| keys.iter().position(|one| *one == who))
     }
 
@@ -216,7 +231,8 @@ pub(super) fn draw(ui: &mut Ui, board: &Board, area: Rect, buffer: &mut Buffer) 
         chosen: (!keys.is_empty()).then(|| index - top),
         theme,
     };
-    table.draw(area, buffer, &mut sheet.widths);
+    let parts = table.draw(area, buffer, &mut sheet.widths);
+    ui.note_spots(parts, top);
     if keys.is_empty() {
         let what = if services { "no service yet" } else { "no client yet" };
         let text = if ui.filter.is_some() { "none passes the filter" } else { what };

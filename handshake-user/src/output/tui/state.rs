@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use ratatui::layout::Rect;
 
 use super::acknowledged::Acknowledged;
 use super::cursor::Cursor;
 use super::list::{By, List};
+use super::mouse::Spot;
 use super::sheet::Sheet;
 use super::table::Widths;
 use super::theme::Theme;
@@ -108,6 +110,8 @@ pub struct Ui {
     pub(super) scroll: usize,
     /// Lines that can be scrolled, and lines of the screen, when last drawn.
     pub(super) scrollable: (usize, usize),
+    /// What can be clicked, as last drawn.
+    pub(super) spots: Vec<(Rect, Spot)>,
     /// Said until the next key, or for a while since then.
     pub(super) note: Option<(Nanos, String)>,
 }
@@ -136,8 +140,25 @@ impl Ui {
             peers: Sheet::peers(),
             scroll: 0,
             scrollable: (0, 0),
+            spots: Vec::new(),
             note: None,
         }
+    }
+
+    /// Columns of the attempts, each once, and the one by which they are sorted at first.
+    pub fn arrange(&mut self, columns: &[By], sort: By) {
+        self.columns.clear();
+        for column in columns {
+            if !self.columns.contains(column) {
+                self.columns.push(*column);
+            }
+        }
+        self.list.sort(sort, true);
+    }
+
+    /// The terminal's background is light: colours that are readable there.
+    pub fn on_light_background(&mut self) {
+        self.theme.light = true;
     }
 
     /// Says something until the next key, or for a while from `now` on.

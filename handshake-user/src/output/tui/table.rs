@@ -60,6 +60,15 @@ pub(super) struct Table<'a> {
     pub(super) theme: Theme,
 }
 
+/// A part of a table that can be clicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The head of a column.
+    Head(usize),
+    /// A visible row.
+    Row(usize),
+}
+
 /// Lines below a table of so many lines, its head among them, for what is left out of the chosen row:
 /// fixed, so that nothing jumps while another row is chosen.
 pub(super) fn room_below(area: Rect) -> u16 {
@@ -78,8 +87,13 @@ const LONG: usize = 24;
 pub(super) type Widths = Vec<u16>;
 
 impl Table<'_> {
-    /// Draws head and rows, and below them what is left out of the chosen one.
-    pub(super) fn draw(&self, area: Rect, buffer: &mut Buffer, widths: &mut Widths) {
+    /// Draws head and rows, and below them what is left out of the chosen one; tells where what is.
+    pub(super) fn draw(
+        &self,
+        area: Rect,
+        buffer: &mut Buffer,
+        widths: &mut Widths,
+    ) -> Vec<(Rect, Part)> {
         self.widen(widths);
         let widths = fit(self.columns, widths, area.width);
         let below = room_below(area);
@@ -93,6 +107,23 @@ impl Table<'_> {
             let base = if chosen { self.theme.chosen() } else { Style::new() };
             self.line(index as u16 + 1, row, &widths, area, buffer, base);
         }
+        self.parts(&widths, area)
+    }
+
+    fn parts(&self, widths: &[Option<u16>], area: Rect) -> Vec<(Rect, Part)> {
+        let mut parts = Vec::new();
+        let line = |y: usize| Rect { y: area.y + y as u16, height: 1, ..area };
+        let mut x = area.x;
+        for (column, wide) in widths.iter().enumerate() {
+            let Some(wide) = *wide else { continue };
+            let head = Rect { x, width: wide + 1, ..line(0) }.intersection(area);
+            parts.push((head, Part::Head(column)));
+            x += wide + 1;
+        }
+        let room = usize::from(area.height.saturating_sub(1));
+        let rows = 0..self.rows.len().min(room);
+        parts.extend(rows.map(|row| (line(row + 1), Part::Row(row))));
+        parts
     }
 
     fn draw_below(&self, lines: u16, widths: &[Option<u16>], area: Rect, buffer: &mut Buffer) {

@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::snapshot::{AttemptView, Place, Role};
 
 fn ui() -> Ui {
-    Ui::new(Theme { color: false, ascii: false }, TimeZone::UTC)
+    Ui::new(Theme { color: false, ascii: false, light: false }, TimeZone::UTC)
 }
 
 fn key(port: u16) -> Key {

@@ -198,7 +198,7 @@ fn formatted(ns: Nanos, zone: &TimeZone, format: &str) -> String {
 mod tests {
     use super::*;
 
-    const THEME: Theme = Theme { color: false, ascii: false };
+    const THEME: Theme = Theme { color: false, ascii: false, light: false };
 
     #[test]
     fn texts_are_cut_to_cells_not_to_letters() {

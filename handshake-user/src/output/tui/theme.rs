@@ -11,6 +11,8 @@ pub struct Theme {
     pub color: bool,
     /// Only ASCII may be used.
     pub ascii: bool,
+    /// The background is light: yellow and light green cannot be read there.
+    pub light: bool,
 }
 
 impl Theme {
@@ -19,15 +21,15 @@ impl Theme {
     }
 
     pub(super) fn good(self) -> Style {
-        self.colored(Color::Green)
+        self.colored(if self.light { Color::Indexed(22) } else { Color::Green })
     }
 
     pub(super) fn bad(self) -> Style {
-        self.colored(Color::Red)
+        self.colored(if self.light { Color::Indexed(124) } else { Color::Red })
     }
 
     pub(super) fn doubtful(self) -> Style {
-        self.colored(Color::Yellow)
+        self.colored(if self.light { Color::Indexed(94) } else { Color::Yellow })
     }
 
     /// Titles, and numbers to look at first.
@@ -37,7 +39,7 @@ impl Theme {
 
     /// What need not be looked at.
     pub(super) fn faint(self) -> Style {
-        if self.color { Style::new().fg(Color::DarkGray) } else { Style::new() }
+        self.colored(if self.light { Color::Indexed(240) } else { Color::DarkGray })
     }
 
     /// The heads of columns.
@@ -53,7 +55,7 @@ impl Theme {
     /// What must not be overlooked.
     pub(super) fn alarm(self) -> Style {
         let style = Style::new().add_modifier(Modifier::BOLD | Modifier::REVERSED);
-        if self.color { style.fg(Color::Red) } else { style }
+        style.patch(self.bad())
     }
 
     pub(super) fn outcome(self, outcome: Outcome) -> Style {

@@ -192,7 +192,8 @@ pub(super) fn draw(ui: &mut Ui, area: Rect, buffer: &mut Buffer) {
         chosen: (len > 0).then(|| index - top),
         theme,
     };
-    table.draw(rest, buffer, &mut Widths::new());
+    let parts = table.draw(rest, buffer, &mut Widths::new());
+    ui.note_spots(parts, top);
 }
 
 fn cells(segment: &Segment, began: Nanos, theme: Theme) -> Vec<Cell> {

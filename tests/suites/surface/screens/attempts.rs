@@ -2,6 +2,9 @@
 //! one connect, clients that have given up, alarms that are known.
 
 use handshake_user::outcome::Outcome;
+use handshake_user::output::tui::Action;
+use ratatui::crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::style::Color;
 
 use super::world::{self, SECOND, World, shown};
 use super::{after, assert_golden, busy};
@@ -202,4 +205,118 @@ fn what_to_check_next_is_in_the_detail_or_its_help() {
         assert!(!help.contains(".md"), "{help}");
     }
     assert!(!after(&world, "?", 200, 60).contains(".md"));
+}
+
+fn mouse(kind: MouseEventKind, (column, row): (u16, u16)) -> MouseEvent {
+    MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }
+}
+
+/// A screen of 120 by 40, and somebody with a mouse.
+struct Pointer(handshake_user::output::tui::Ui);
+
+impl Pointer {
+    fn see(&mut self, world: &World) -> String {
+        shown(&mut self.0, &world.board, 120, 40)
+    }
+
+    /// Clicks on the first place that shows this text, from some line on.
+    fn click(&mut self, world: &World, text: &str, below: usize) -> Action {
+        let screen = self.see(world);
+        let mut lines = screen.lines().enumerate().skip(below);
+        let found = lines.find_map(|(y, line)| Some((line.find(text)?, y, line)));
+        let (at, y, line) = found.unwrap_or_else(|| panic!("no {text} in\n{screen}"));
+        // The first cell of a line says what is marked.
+        let x = line[..at].chars().count() - 1;
+        let event = mouse(MouseEventKind::Down(MouseButton::Left), (x as u16, y as u16));
+        self.0.point(event, &world.board)
+    }
+
+    fn turn(&mut self, world: &World, kind: MouseEventKind) {
+        self.see(world);
+        let _ = self.0.point(mouse(kind, (5, 20)), &world.board);
+    }
+}
+
+#[test]
+fn the_mouse_chooses_what_keys_choose() {
+    let world = busy();
+    let mut pointer = Pointer(world::ui(world::MONOCHROME));
+    let marked = |screen: &str, text: &str| {
+        screen.lines().any(|line| line.starts_with('>') && line.contains(text))
+    };
+    assert_eq!(pointer.click(&world, "half-open ", 10), Action::Draw);
+    assert!(marked(&pointer.see(&world), "half-open"), "{}", pointer.see(&world));
+    // Again: its segments. Esc and a tab lead out.
+    let opened = pointer.click(&world, "half-open ", 10);
+    assert!(matches!(&opened, Action::Segments(row) if row.attempt.outcome == Outcome::HalfOpen));
+    assert!(pointer.see(&world).contains("attempt "));
+    pointer.click(&world, "2 Services", 0);
+    assert!(pointer.see(&world).contains(" service "));
+    // A head sorts, again the other way round.
+    pointer.click(&world, "service ", 1);
+    assert!(pointer.see(&world).contains("service▲"), "{}", pointer.see(&world));
+    pointer.click(&world, "service▲", 1);
+    assert!(pointer.see(&world).contains("service▼"));
+    let opened = pointer.click(&world, "10.77.2.99:80", 2);
+    assert_eq!(opened, Action::Draw);
+    pointer.click(&world, "10.77.2.99:80", 2);
+    assert!(pointer.see(&world).contains("only service 10.77.2.99:80"), "{}", pointer.see(&world));
+    pointer.click(&world, "server", 5);
+    assert!(pointer.see(&world).contains("server▼"), "{}", pointer.see(&world));
+    // The wheel goes through rows, of the list and of a text.
+    let place = |screen: &str| {
+        let (_, rest) = screen.split_once('(').expect("a place");
+        rest.split(' ').next().map(str::to_owned)
+    };
+    let mut pointer = Pointer(world::ui(world::MONOCHROME));
+    pointer.turn(&world, MouseEventKind::ScrollDown);
+    pointer.turn(&world, MouseEventKind::ScrollDown);
+    pointer.turn(&world, MouseEventKind::ScrollUp);
+    assert!(pointer.see(&world).contains("(4 of 68)"), "{:?}", place(&pointer.see(&world)));
+    // Where there is nothing, nothing happens; nor while one types.
+    let before = pointer.see(&world);
+    let nowhere = mouse(MouseEventKind::Down(MouseButton::Left), (100, 39));
+    assert_eq!(pointer.0.point(nowhere, &world.board), Action::Draw);
+    assert_eq!(pointer.see(&world), before);
+    world::press(&mut pointer.0, &world.board, "/port");
+    pointer.click(&world, "2 Services", 0);
+    assert!(pointer.see(&world).contains("filter: port"));
+}
+
+#[test]
+fn a_row_can_be_copied_and_so_can_the_name_of_a_service() {
+    use handshake_user::output::tui::Copy;
+    let world = busy();
+    let pressed = |keys: &str| {
+        let mut ui = world::ui(world::MONOCHROME);
+        shown(&mut ui, &world.board, 80, 24);
+        world::pressed(&mut ui, &world.board, keys)
+    };
+    let is_refused = |row: &handshake_user::board::Row| row.attempt.outcome == Outcome::Refused;
+    for (keys, how) in [("jjy", Copy::Line), ("jjY", Copy::Json), ("jj\ny", Copy::Line)] {
+        let action = pressed(keys);
+        assert!(
+            matches!(&action, Action::Copy(row, one) if *one == how && is_refused(row)),
+            "{keys:?}: {action:?}"
+        );
+    }
+    assert_eq!(pressed("2y"), Action::CopyText("10.77.2.1:9".to_owned()));
+    assert_eq!(pressed("4y"), Action::Draw);
+    assert!(after(&world, "4y", 80, 24).contains("there is no row to copy"));
+}
+
+#[test]
+fn on_a_light_background_nothing_is_yellow() {
+    let world = busy();
+    let colours = |is_light: bool| {
+        let theme = handshake_user::output::tui::Theme { color: true, ascii: false, light: false };
+        let mut ui = world::ui(theme);
+        if is_light {
+            ui.on_light_background();
+        }
+        world::colours(&mut ui, &world.board, 120, 40)
+    };
+    assert!(colours(false).contains(&Color::Yellow));
+    let named = [Color::Yellow, Color::Green, Color::Red, Color::DarkGray];
+    assert!(named.iter().all(|one| !colours(true).contains(one)));
 }

@@ -6,19 +6,19 @@ use handshake_common::abi::{COUNTERS, Counter, Hook};
 use handshake_user::attempt::{Attempt, Endpoint, IcmpEnd, Key, Nanos, OpenView};
 use handshake_user::board::{Board, Glance, Watched};
 use handshake_user::outcome::{EndedBy, Outcome, Side};
-use handshake_user::output::tui::{self, Theme, Ui};
+use handshake_user::output::tui::{self, Action, Theme, Ui};
 use handshake_user::pattern::Patterns;
 use handshake_user::snapshot::{AttemptView, Place, Role};
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use ratatui::style::Modifier;
+use ratatui::style::{Color, Modifier};
 
 pub(crate) const SECOND: Nanos = 1_000_000_000;
 /// 2026-11-23 12:00:00 UTC.
 pub(crate) const BEGIN: Nanos = 1_795_435_200 * SECOND;
-pub(crate) const MONOCHROME: Theme = Theme { color: false, ascii: false };
+pub(crate) const MONOCHROME: Theme = Theme { color: false, ascii: false, light: false };
 
 /// See the module. Times are since 1970 throughout.
 pub(crate) struct World {
@@ -232,6 +232,12 @@ pub(crate) fn ui(theme: Theme) -> Ui {
 
 /// Presses keys: `\n` is Enter, `\u{1b}` Esc.
 pub(crate) fn press(ui: &mut Ui, board: &Board, keys: &str) {
+    let _ = pressed(ui, board, keys);
+}
+
+/// The same; returns what the last key asks for.
+pub(crate) fn pressed(ui: &mut Ui, board: &Board, keys: &str) -> Action {
+    let mut action = Action::Draw;
     for key in keys.chars() {
         let code = match key {
             '\n' => KeyCode::Enter,
@@ -240,8 +246,18 @@ pub(crate) fn press(ui: &mut Ui, board: &Board, keys: &str) {
             one => KeyCode::Char(one),
         };
         ui.follow(board);
-        let _ = ui.press(KeyEvent::new(code, KeyModifiers::NONE), board);
+        action = ui.press(KeyEvent::new(code, KeyModifiers::NONE), board);
     }
+    action
+}
+
+/// Every colour of letters on the screen.
+pub(crate) fn colours(ui: &mut Ui, board: &Board, width: u16, height: u16) -> Vec<Color> {
+    ui.follow(board);
+    let mut terminal =
+        Terminal::new(TestBackend::new(width, height)).expect("a backend without a terminal");
+    terminal.draw(|frame| tui::draw(frame, ui, board)).expect("it draws");
+    terminal.backend().buffer().content().iter().map(|cell| cell.fg).collect()
 }
 
 /// The screen as text.
