@@ -2,6 +2,9 @@
 //!
 //! Needs root and Prometheus, and fails without (`cargo xtask setup --tests` fetches it). Run with
 //! `--test-threads=1`.
+#[path = "prometheus/alarms.rs"]
+mod alarms;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

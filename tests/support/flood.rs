@@ -50,6 +50,22 @@ impl Pace {
     }
 }
 
+/// SYNs from senders that do not exist to a port where a server listens, `per_second` of them; its
+/// SYN-ACKs go to the client's host, which is no router. `begin` is the number of the first.
+pub fn at_listener(lab: &Lab, port: u16, begin: u32, count: u32, per_second: u32) -> Result<()> {
+    let puppet = Puppet::new(lab, Side::Client, Family::V4)?;
+    let to = lab.server(Family::V4, port);
+    let gap = Duration::from_secs(1) / per_second;
+    for turn in begin..begin + count {
+        let [_, high, middle, low] = (turn.wrapping_mul(0x9e37_79b9)).to_be_bytes();
+        let from =
+            SocketAddr::from(([100, 64 | high & 0x3f, middle, low], 1024 + turn as u16 % 60_000));
+        puppet.send(&syn(from, to, turn))?;
+        thread::sleep(gap);
+    }
+    Ok(())
+}
+
 /// One packet is patched over and over, without mending its TCP checksum: nobody but the watcher
 /// looks at it.
 fn send(lab: &Lab, count: u32, per_second: u32, mut sender: impl FnMut() -> u64) -> Result<u32> {
