@@ -53,6 +53,24 @@ impl Standing {
     pub fn of(&self, window: Window) -> &Numbers {
         &self.numbers[window as usize]
     }
+
+    /// Open attempts that wait for an answer, if these alone mean that it fails.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.failing.map_or(0, |failing| failing.waiting)
+    }
+
+    /// Failures within a window, and attempts that wait if that means failing.
+    #[must_use]
+    pub fn failed(&self, window: Window) -> u64 {
+        self.of(window).service_failed + self.waiting()
+    }
+
+    /// Part that completed within a window; attempts that wait have not, if that means failing.
+    #[must_use]
+    pub fn completion(&self, window: Window) -> Option<f64> {
+        self.of(window).completion_beside(self.waiting())
+    }
 }
 
 /// Attempts open now.

@@ -92,8 +92,14 @@ impl Numbers {
     /// Part of the attempts that completed, among these and the failures of the service.
     #[must_use]
     pub fn completion(&self) -> Option<f64> {
+        self.completion_beside(0)
+    }
+
+    /// The same if so many attempts that are still open count as failures of the service.
+    #[must_use]
+    pub fn completion_beside(&self, waiting: u64) -> Option<f64> {
         let completed = self.completed();
-        part(completed, completed + self.service_failed)
+        part(completed, completed + self.service_failed + waiting)
     }
 
     /// Part of the attempts ended in which something was sent twice.

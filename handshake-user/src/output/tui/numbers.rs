@@ -8,7 +8,7 @@ use super::state::Ui;
 use super::text::{count, cut, latency, percent, put, rate, width};
 use super::theme::Theme;
 use super::window;
-use crate::board::{Board, Rates};
+use crate::board::{Board, Rates, Standing};
 use crate::output::escape::Escaped;
 
 /// Cells of a number with its course: so many columns as have room for this.
@@ -97,7 +97,8 @@ fn numbers(ui: &Ui, board: &Board, width: usize) -> [Number; 8] {
     let now = board.of(ui.window);
     let course = |of: fn(&Rates) -> f64| board.history.last(width, of);
     let notable = |is: bool| if is { theme.bad() } else { theme.strong() };
-    let completion = now.completion();
+    let waiting = board.services.iter().map(Standing::waiting).sum();
+    let completion = now.completion_beside(waiting);
     let lost = board.history.lost();
     let number = |long, short, text, course| Number {
         long,

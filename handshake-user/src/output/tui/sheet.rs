@@ -131,16 +131,10 @@ impl Sheet {
         let order = if self.descending { order.reverse() } else { order };
         // What fails, what is open, what is busy; then by name.
         let weight = |standing: &Standing| {
-            (failed(standing, window), standing.half_open, standing.of(window).ended())
+            (standing.failed(window), standing.half_open, standing.of(window).ended())
         };
         order.then_with(|| weight(two).cmp(&weight(one))).then_with(|| one.who.cmp(&two.who))
     }
-}
-
-/// Failures within the window, and attempts that wait if that means failing.
-fn failed(standing: &Standing, window: Window) -> u64 {
-    let waiting = standing.failing.map_or(0, |failing| failing.waiting);
-    standing.of(window).service_failed + waiting
 }
 
 fn compare(by: By, one: &Standing, two: &Standing, window: Window) -> Ordering {
@@ -150,8 +144,11 @@ fn compare(by: By, one: &Standing, two: &Standing, window: Window) -> Ordering {
     match by {
         By::Who => one.who.cmp(&two.who),
         By::Rate => float(|numbers| numbers.rate(numbers.ended())),
-        By::Completion => float(|numbers| numbers.completion().unwrap_or(2.0)),
-        By::Failed => failed(one, window).cmp(&failed(two, window)),
+        By::Completion => {
+            let part = |standing: &Standing| standing.completion(window).unwrap_or(2.0);
+            part(one).total_cmp(&part(two))
+        }
+        By::Failed => one.failed(window).cmp(&two.failed(window)),
         By::Outcomes => first.outcomes[3..].cmp(&second.outcomes[3..]),
         By::Since => one.failing.map(|f| f.since).cmp(&two.failing.map(|f| f.since)),
         By::HalfOpen => one.half_open.cmp(&two.half_open),
@@ -266,8 +263,8 @@ fn cell(
     match by {
         By::Who => Cell::plain(who(s.who)),
         By::Rate => Cell::plain(rate(n.rate(n.ended()))),
-        By::Completion => Cell::plain(percent(n.completion())),
-        By::Failed => Cell::styled(count(n.service_failed), bad(n.service_failed)),
+        By::Completion => Cell::plain(percent(s.completion(window))),
+        By::Failed => Cell::styled(count(s.failed(window)), bad(s.failed(window))),
         By::Outcomes => {
             let slow = s.slow.map(|(since, slow)| {
                 format!("slow ({} side) since {}", slow.half.name(), clock(since, zone))
