@@ -17,6 +17,8 @@ mod outage;
 mod outcomes;
 #[path = "live/overload.rs"]
 mod overload;
+#[path = "live/patterns.rs"]
+mod patterns;
 #[path = "live/recording.rs"]
 mod recording;
 #[path = "live/refusals.rs"]
