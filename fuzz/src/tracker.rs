@@ -295,6 +295,7 @@ impl Ledger {
             for waiting in [&mut all, services.entry(open.key.server_addr()).or_default()] {
                 waiting.open += 1;
                 waiting.half_open += u64::from(open.unanswered == Outcome::HalfOpen);
+                waiting.repeated += u64::from(open.syn_retrans > 0);
             }
             *begun.entry(open.source).or_default() += 1;
         }

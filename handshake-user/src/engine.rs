@@ -459,6 +459,7 @@ impl Engine {
     pub fn summary(&self, loader: &Loader) -> Summary {
         let events = EventCounts { late: self.merge.late(), ..self.events };
         let mut summary = self.metrics.summary(&self.tracker, &self.counters.0, events);
+        summary.patterns = self.patterns.counts();
         let sampling = &self.sampling;
         summary.filter.insert("retired".to_owned(), self.tracker.stats().retired);
         summary.filter.insert("swept".to_owned(), self.swept);

@@ -1,5 +1,7 @@
 //! Counts and histograms, from ended attempts and from the kernel's counters.
 
+use std::collections::BTreeMap;
+
 use handshake_common::abi::{COUNTERS, Counter, EVENT_CLASSES, PACKET_CLASSES};
 use hdrhistogram::Histogram;
 
@@ -171,6 +173,7 @@ impl Metrics {
             started: stats.started,
             open: tracker.open() as u64,
             outcomes: Outcome::ALL.iter().map(|o| (o.name().to_owned(), stats.of(*o))).collect(),
+            patterns: BTreeMap::new(),
             hidden: 0,
             uncertain: stats.uncertain,
             syn_retrans: stats.syn_retrans,

@@ -10,6 +10,7 @@ mod flood;
 mod probe;
 mod scan;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::attempt::{Attempt, Nanos, ip_addr};
@@ -143,6 +144,13 @@ impl Patterns {
     #[must_use]
     pub fn seen(&self) -> Seen {
         Seen { probes: self.probes.seen(), scans: self.scans.seen(), floods: self.floods.seen() }
+    }
+
+    /// Ended attempts so far, by the pattern's name.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        let of = |pattern: Pattern| self.totals[pattern as usize].iter().sum();
+        Pattern::ALL.map(|pattern| (pattern.name().to_owned(), of(pattern))).into()
     }
 
     /// Ended attempts so far, by pattern and outcome.

@@ -324,6 +324,7 @@ impl Run {
         let counters = [*self.source.counters()];
         let mut summary = self.metrics.summary(&self.tracker, &counters, self.events);
         summary.hidden = self.hidden;
+        summary.patterns = self.patterns.counts();
         let undecoded = self.source.undecoded();
         summary.packets.insert("linktype".to_owned(), undecoded);
         summary.packets_seen += undecoded;

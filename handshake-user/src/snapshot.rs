@@ -169,6 +169,8 @@ pub struct Summary {
     pub open: u64,
     /// Attempts ended, by outcome; started = sum of outcomes + open.
     pub outcomes: BTreeMap<String, u64>,
+    /// Ended attempts that are part of a pattern, by pattern: `probe`, `scan`, `flood`.
+    pub patterns: BTreeMap<String, u64>,
     /// Ended attempts of which no record was printed: `--filter` kept them back, or `--count` was
     /// reached.
     pub hidden: u64,

@@ -25,9 +25,10 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::attempt::{Attempt, Nanos};
+use crate::pattern::Pattern;
 use crate::snapshot::{AttemptView, Role};
 use store::Store;
-use sum::Field;
+use sum::{Changes, Field};
 
 pub use numbers::Numbers;
 pub use store::Series;
@@ -146,7 +147,7 @@ impl Windows {
         let key = &attempt.key;
         let changes = sum::changes(attempt);
         self.all.record(&changes);
-        self.services.record(key.server_addr(), &changes);
+        self.record_at_service(attempt, &changes);
         self.peers.record(network(key.client_addr().ip()), &changes);
         if let Some(place) = view.place {
             let name = self.name(place.interface);
@@ -156,7 +157,17 @@ impl Windows {
 
     /// Takes an ended attempt for its service only.
     pub fn record_service(&mut self, attempt: &Attempt) {
-        self.services.record(attempt.key.server_addr(), &sum::changes(attempt));
+        self.record_at_service(attempt, &sum::changes(attempt));
+    }
+
+    /// A port that was only scanned is no service.
+    fn record_at_service(&mut self, attempt: &Attempt, changes: &Changes) {
+        let service = attempt.key.server_addr();
+        if attempt.pattern == Some(Pattern::Scan) {
+            self.services.record_if_known(service, changes);
+        } else {
+            self.services.record(service, changes);
+        }
     }
 
     /// Attempts that began and copies of SYNs and SYN-ACKs that were seen since this was last told, of

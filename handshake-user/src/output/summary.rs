@@ -40,6 +40,9 @@ fn attempts(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
             _ => {}
         }
     }
+    for (pattern, count) in s.patterns.iter().filter(|(_, count)| **count > 0) {
+        writeln!(f, "  of these {count} with the pattern {pattern}: no failure of a service")?;
+    }
     if s.hidden > 0 {
         writeln!(f, "  of these {} not printed: see --filter and --count", s.hidden)?;
     }

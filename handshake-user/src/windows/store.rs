@@ -170,6 +170,14 @@ impl<K: Copy + Eq + Hash> Store<K> {
         }
     }
 
+    /// The same, but a key without a series of its own gets none: it is counted with the others.
+    pub(super) fn record_if_known(&mut self, key: K, changes: &Changes) {
+        if self.known.contains_key(&key) {
+            return self.record(key, changes);
+        }
+        self.bytes += self.other.record(changes);
+    }
+
     /// Those not heard of for longest, an eighth at once, go into `other`.
     fn make_room(&mut self) {
         let mut ages: Vec<Nanos> = self.known.values().map(|series| series.last).collect();

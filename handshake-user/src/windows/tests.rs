@@ -168,6 +168,23 @@ fn a_scan_of_100_000_services_takes_bounded_room_and_loses_no_count() {
     assert_eq!(windows.services.bytes(), recounted(&windows.services));
 }
 
+#[test]
+fn a_port_that_was_only_scanned_is_no_service() {
+    let mut windows = new();
+    record(&mut windows, &attempt(key(443, 1), Outcome::Completed, SECOND, 0, 1_000_000));
+    for port in 1..=300 {
+        let refused = attempt(key(port, 2), Outcome::Refused, SECOND, 0, 1_000_000);
+        record(&mut windows, &Attempt { pattern: Some(Pattern::Scan), ..refused });
+    }
+    let scanned = attempt(key(443, 2), Outcome::ResetByClient, SECOND, 0, 1_000_000);
+    record(&mut windows, &Attempt { pattern: Some(Pattern::Scan), ..scanned });
+    let now = 2 * SECOND;
+    windows.advance(now);
+    let services: Vec<_> = windows.services(now).map(|(_, _, n)| n[4].ended()).collect();
+    assert_eq!(services, [2]);
+    assert_eq!(windows.others(now)[0][Window::Start as usize].ended(), 300);
+}
+
 /// Every service and every peer busy in every slot, with latencies all over the scale.
 #[test]
 fn the_busiest_host_stays_within_its_bytes_and_its_windows_tell_how_long_they_are() {

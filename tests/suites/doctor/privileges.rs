@@ -80,7 +80,7 @@ fn without_cap_net_admin_maps_are_made_but_no_program_is_loaded() -> Result<()> 
     found.check("programs", "HS_TABLE").says("ok", &["array"]);
     found.check("programs", "hs_tc_out").says("blocked", &["CAP_NET_ADMIN"]);
     found.assert_nothing_ok_in(&["attaching"]);
-    found.check("interface", "TC ingress").says("unknown", &["not told"]);
+    found.check("interface", "TC ingress").says("unknown", &["cannot be read"]);
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use crate::corpus::Case;
 use crate::product::Run;
 
-/// Fields that identify or illustrate: not compared.
-const NOT_COMPARED: [&str; 2] = ["id", "frames"];
+/// Fields that identify or illustrate, and one that the oracle does not judge: not compared.
+const NOT_COMPARED: [&str; 3] = ["id", "frames", "pattern"];
 /// Classes of TCP segments.
 const TCP: [&str; 7] =
     ["syn", "synack", "handshake-ack", "rst", "ack-other", "rst-other", "ignored"];
