@@ -83,9 +83,16 @@ impl Tracker {
     /// may have been retired meanwhile, and nothing else will say so.
     pub(super) fn may_lack_entry(&self, open: &Open, found: Found, seen: &Observation) -> bool {
         let Some(entries) = &self.entries else { return false };
-        let was_known = [found.ours, found.reverse]
-            .into_iter()
-            .any(|place| matches!(place, Place::Remembered(_)));
+        // An entry with other numbers than those of the one that ended is not retired with it.
+        let has_its_numbers = |place| match place {
+            Place::Remembered(place) => {
+                self.table.memory(place).is_some_and(|memory| memory.client_isn == open.client_isn)
+            }
+            Place::Nothing | Place::Open(_) => false,
+        };
+        // Where the other end opened before, the entry keeps its numbers.
+        let was_known =
+            has_its_numbers(found.ours) || matches!(found.reverse, Place::Remembered(_));
         was_known
             && seen.event.flags & flag::NEW_ENTRY == 0
             && !entries.remembers(&open.key.unpack())

@@ -51,9 +51,11 @@ fn one_missing_capability_is_named_alone() -> Result<()> {
 fn a_full_disk_ends_it_with_the_summary() -> Result<()> {
     let namespace = Namespace::new()?;
     namespace.run(&["ip", "link", "set", "lo", "up"])?;
-    let script = "\"$@\" > /dev/full & sleep 1; (: < /dev/tcp/127.0.0.1/9); wait $!";
+    // Tries once a second until it has ended: it may take some seconds to start.
+    let script = "\"$@\" > /dev/full & for turn in {1..30}; do sleep 1; \
+                  kill -0 $! 2> /dev/null || break; (: < /dev/tcp/127.0.0.1/9); done; wait $!";
     let wrapper = ["bash", "-c", script, "bash"];
-    let report = refuse(&namespace, &wrapper, &["watch", "-i", "lo", "--duration", "5s"])?;
+    let report = refuse(&namespace, &wrapper, &["watch", "-i", "lo", "--duration", "60s"])?;
     let words = ["cannot write to standard output: No space left", "1 started = 1 ended + 0 open"];
     assert_refused(&report, 1, &words);
     Ok(())
@@ -140,7 +142,8 @@ fn several_signals_while_it_starts_end_it_once() -> Result<()> {
         }
         let end = Instant::now();
         watcher.finish()?;
-        assert!(end.elapsed() < Duration::from_secs(2), "{:?} after {delay_ms} ms", end.elapsed());
+        // While the verifier works, signals wait; that takes a second or two, more on a busy machine.
+        assert!(end.elapsed() < Duration::from_secs(30), "{:?} after {delay_ms} ms", end.elapsed());
         let left = handshake_tests::bpf::attachments(&lab.server, "srv0")?;
         assert!(left.is_empty(), "after {delay_ms} ms: {left:?}");
     }
