@@ -14,9 +14,9 @@ use super::kernels::Kernel;
 
 /// A guest whose console says nothing for this long hangs. Its longest test takes a minute under
 /// emulation on an idle machine; a busy one may be several times slower.
-const SILENCE: Duration = Duration::from_secs(300);
+const SILENCE: Duration = Duration::from_secs(600);
 /// A guest that goes on talking ends after this long all the same.
-const AT_MOST: Duration = Duration::from_secs(1800);
+const AT_MOST: Duration = Duration::from_secs(2400);
 
 /// Boots `kernel` with `initramfs` until it powers off; returns what the console said.
 pub(super) fn boot(kernel: &Kernel, initramfs: &Path) -> Result<String> {
