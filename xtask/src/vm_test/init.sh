@@ -37,7 +37,7 @@ start_watching() {
     tries=0
     until grep -q '"start"' /tmp/records 2>/dev/null; do
         tries=$((tries + 1))
-        [ $tries -lt 300 ] || return 1
+        [ $tries -lt 3000 ] || return 1
         sleep 0.1
     done
 }
@@ -87,5 +87,5 @@ cd /tmp
 # The suite's check of itself, which makes a disagreement, is for the host.
 export CARGO_MANIFEST_DIR=/tests HANDSHAKE_STRIDE=50
 section attach /suites/attach --test-threads=1 $(cat /suites/attach.arguments)
-section prog_run /suites/prog_run --test-threads=1 --show-output --skip a_difference
+section prog_run /suites/prog_run --test-threads=1 --show-output --skip a_difference $(cat /suites/prog_run.arguments)
 poweroff -f
