@@ -16,7 +16,7 @@ use crate::process::{eventually, signal, wait};
 /// How long the program may take to load, attach and say so, on a busy machine.
 const START: Duration = Duration::from_secs(20);
 /// How long it may take to end.
-const END: Duration = Duration::from_secs(10);
+const END: Duration = Duration::from_secs(60);
 
 /// The program under test: `HANDSHAKE_BIN`, else the newest one in the workspace's target directory.
 pub fn binary() -> Result<PathBuf> {
