@@ -94,7 +94,7 @@ pub struct Event {
     pub sample_shift: u8,
     /// Bits of [`flag`].
     pub flags: u8,
-    /// Which ring it came through, below [`RINGS`]; zero until whoever reads the rings fills it in.
+    /// Which ring it came through, below [`RINGS`]; zero in the kernel; the reader of the rings sets it.
     pub ring: u8,
     /// Zero.
     pub reserved: u8,

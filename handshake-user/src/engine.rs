@@ -34,9 +34,6 @@ pub use sources::Sources;
 /// Events read in one step: bounds the time until the caller is asked again.
 const STEP_EVENTS: usize = 16_384;
 
-/// How often the patterns look at what is open.
-const PATTERNS_NS: u64 = 1_000_000_000;
-
 /// Attempts that [`Engine::end_some`] ends: an ended one takes more room than an open one.
 const END_AT_ONCE: usize = 4_096;
 
@@ -76,8 +73,6 @@ pub struct Engine {
     tracker: Tracker,
     metrics: Metrics,
     patterns: Patterns,
-    /// Boot time at which the patterns look at what is open again.
-    patterns_due: u64,
     /// What has begun since it was last taken, if `tells_begun`.
     begun: Vec<Begun>,
     tells_begun: bool,
@@ -123,7 +118,6 @@ impl Engine {
             tracker,
             metrics: Metrics::new(),
             patterns: Patterns::default(),
-            patterns_due: 0,
             begun: Vec::new(),
             tells_begun: false,
             selection,
@@ -220,19 +214,14 @@ impl Engine {
         &self.patterns
     }
 
-    /// Shows the patterns what has begun, and once a second what is open.
     fn look_for_patterns(&mut self, now_ns: u64) {
         let Some(census) = self.tracker.census_mut() else { return };
-        for begun in census.take_begun() {
-            self.patterns.begun(&begun);
-            if self.tells_begun {
-                self.begun.push(begun);
+        let (begun, tells) = (&mut self.begun, self.tells_begun);
+        self.patterns.look(nanos(now_ns), census, |one| {
+            if tells {
+                begun.push(one);
             }
-        }
-        if now_ns >= self.patterns_due {
-            self.patterns_due = now_ns.saturating_add(PATTERNS_NS);
-            self.patterns.tick(nanos(now_ns), census);
-        }
+        });
     }
 
     /// Reads counters and rings once, boundedly.

@@ -3,7 +3,7 @@
 //!
 //! A pure room: time is that of the attempts, memory is bounded under any flood, nothing is printed.
 //! The live engine and replay show every ended attempt to [`Patterns::judge`] before it is counted
-//! anywhere; once a second [`Patterns::tick`] looks at the open ones. The rules and their limits are
+//! anywhere; [`Patterns::look`] looks at what begins and is open. The rules and their limits are
 //! in docs/patterns.md: `probe` recognises health checks, `scan` scans, `flood` floods.
 
 mod flood;
@@ -103,6 +103,8 @@ pub struct Patterns {
     scans: Scans,
     floods: Floods,
     totals: Totals,
+    /// When to look at what is open again.
+    due: Option<Nanos>,
 }
 
 impl Patterns {
@@ -128,13 +130,17 @@ impl Patterns {
         }
     }
 
-    /// An attempt has begun.
-    pub fn begun(&mut self, begun: &Begun) {
-        self.floods.begun(begun);
-    }
-
-    /// Once a second, at `now` on the attempts' clock: looks at what is open.
-    pub fn tick(&mut self, now: Nanos, census: &Census) {
+    /// At `now` on the attempts' clock: takes from the census what has begun, hands it on to `begun`, and
+    /// looks once a second at what is open.
+    pub fn look(&mut self, now: Nanos, census: &mut Census, mut begun: impl FnMut(Begun)) {
+        for one in census.take_begun() {
+            self.floods.begun(&one);
+            begun(one);
+        }
+        if self.due.is_some_and(|due| now < due) {
+            return;
+        }
+        self.due = Some(now.saturating_add(PAUSE));
         self.floods.tick(now, census);
         self.scans.forget(now);
         self.probes.forget(now);
@@ -160,8 +166,17 @@ impl Patterns {
     }
 }
 
+/// How often the patterns look at what is open.
+const PAUSE: Nanos = 1_000_000_000;
 /// Most rows of a list in [`Seen`].
 const MOST_SEEN: usize = 32;
+
+/// The time in the middle of these: the ones before it give way when there is no room.
+fn middle(times: impl Iterator<Item = Nanos>) -> Nanos {
+    let mut times: Vec<Nanos> = times.collect();
+    let half = times.len() / 2;
+    if times.is_empty() { Nanos::MIN } else { *times.select_nth_unstable(half).1 }
+}
 
 /// An address without its port, as attempts keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -35,9 +35,6 @@ use order::Order;
 /// 70,000 a second.
 const MAX_ATTEMPTS: usize = 1 << 22;
 
-/// How often the patterns look at what is open.
-const PATTERNS: Nanos = 1_000_000_000;
-
 /// Events that go to the tracker together.
 const BATCH: usize = 128;
 
@@ -178,8 +175,6 @@ struct Run {
     tracker: Tracker,
     metrics: Metrics,
     patterns: Patterns,
-    /// Time of the capture at which the patterns look at what is open again.
-    patterns_due: Nanos,
     events: EventCounts,
     forgotten: u64,
     /// Time of the last record.
@@ -210,7 +205,6 @@ impl Run {
             tracker,
             metrics: Metrics::new(),
             patterns: Patterns::default(),
-            patterns_due: Nanos::MIN,
             events: EventCounts::default(),
             forgotten: 0,
             now: Nanos::MIN,
@@ -267,16 +261,9 @@ impl Run {
         self.look_for_patterns();
     }
 
-    /// Shows the patterns what has begun, and once a second of the capture what is open.
     fn look_for_patterns(&mut self) {
         let Some(census) = self.tracker.census_mut() else { return };
-        for begun in census.take_begun() {
-            self.patterns.begun(&begun);
-        }
-        if self.now >= self.patterns_due {
-            self.patterns_due = self.now.saturating_add(PATTERNS);
-            self.patterns.tick(self.now, census);
-        }
+        self.patterns.look(self.now, census, |_| {});
     }
 
     /// Attempts that the filter had to forget may lose evidence, here as in the kernel.

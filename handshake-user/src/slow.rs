@@ -234,6 +234,39 @@ impl Watch {
     }
 }
 
+/// How often it is computed anew what is usual: slots of the windows are that long.
+const USUAL_FOR: Nanos = 10_000_000_000;
+
+/// Follows one service, and remembers what is usual for it.
+#[derive(Debug, Clone, Default)]
+pub struct Follow {
+    watch: Watch,
+    usual: Sample,
+    /// When that was computed.
+    at: Option<Nanos>,
+}
+
+impl Follow {
+    /// [`Watch::judge`], which asks what is `usual` every ten seconds at most.
+    pub fn judge(
+        &mut self,
+        now: Nanos,
+        minute: &Sample,
+        usual: impl FnOnce() -> Sample,
+    ) -> Option<(Nanos, Slow)> {
+        if self.at.is_none_or(|at| now.saturating_sub(at) >= USUAL_FOR) {
+            (self.usual, self.at) = (usual(), Some(now));
+        }
+        self.watch.judge(now, minute, &self.usual)
+    }
+
+    /// [`Watch::slow`].
+    #[must_use]
+    pub fn slow(&self) -> Option<(Nanos, Slow)> {
+        self.watch.slow()
+    }
+}
+
 impl Spell {
     /// Itself with this minute's evidence, unless it is over.
     fn goes_on(mut self: Box<Self>, now: Nanos, minute: &Sample) -> Option<Box<Self>> {

@@ -6,20 +6,8 @@ use ahash::AHashMap;
 
 use crate::attempt::Nanos;
 use crate::board::standing::{Moment, Standing, Who};
-use crate::slow::{RETRANSMITTED, SAMPLES, Sample, Slow, Watch};
+use crate::slow::{Follow, RETRANSMITTED, SAMPLES, Slow};
 use crate::windows::{Window, Windows};
-
-/// How often it is computed anew what is usual: slots are that long.
-const USUAL_FOR: Nanos = 10_000_000_000;
-
-/// One service.
-#[derive(Debug, Clone, Default)]
-struct Follow {
-    watch: Watch,
-    usual: Sample,
-    /// When that was computed.
-    at: Option<Nanos>,
-}
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
@@ -41,13 +29,14 @@ impl Slowness {
         if !is_told && !self.services.contains_key(&service) {
             return None;
         }
-        let follow = self.services.entry(service).or_default();
-        if follow.at.is_none_or(|at| moment.now.saturating_sub(at) >= USUAL_FOR) {
+        let usual = || {
             let series = windows.service(&service);
-            let usual = series.map(|series| series.before_the_minute(moment.boot()).sample());
-            (follow.usual, follow.at) = (usual.unwrap_or_default(), Some(moment.now));
-        }
-        let slow = follow.watch.judge(moment.now, &minute, &follow.usual);
+            series
+                .map(|series| series.before_the_minute(moment.boot()).sample())
+                .unwrap_or_default()
+        };
+        let follow = self.services.entry(service).or_default();
+        let slow = follow.judge(moment.now, &minute, usual);
         if slow.is_none() && !is_told {
             self.services.remove(&service);
         }

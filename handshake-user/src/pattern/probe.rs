@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ahash::AHashMap as HashMap;
 
-use super::{Address, MOST_SEEN, ProbeView};
+use super::{Address, MOST_SEEN, ProbeView, middle};
 use crate::attempt::{Attempt, Nanos};
 use crate::outcome::Outcome;
 
@@ -82,8 +82,7 @@ impl Probes {
 
     /// The pairs that were heard of longest ago give way.
     fn forget_half(&mut self) {
-        let mut times: Vec<Nanos> = self.paces.values().map(|pace| pace.last).collect();
-        let (_, &mut middle, _) = times.select_nth_unstable(MOST / 2);
+        let middle = middle(self.paces.values().map(|pace| pace.last));
         self.paces.retain(|_, pace| pace.last > middle);
     }
 

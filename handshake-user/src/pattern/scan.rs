@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use ahash::AHashMap as HashMap;
 
-use super::{Address, MOST_SEEN, ScanView};
+use super::{Address, MOST_SEEN, ScanView, middle};
 use crate::attempt::{Attempt, Nanos};
 
 /// Different services that did not complete, within [`WINDOW`], that make a scan.
@@ -127,8 +127,7 @@ impl Scans {
 
     /// Clients that do not scan and were heard of longest ago give way; if all scan, all do.
     fn make_room(&mut self) {
-        let mut times: Vec<Nanos> = self.clients.values().map(|client| client.last).collect();
-        let (_, &mut middle, _) = times.select_nth_unstable(MOST / 2);
+        let middle = middle(self.clients.values().map(|client| client.last));
         self.clients.retain(|_, client| client.scan.is_some() || client.last > middle);
         if self.clients.len() >= MOST {
             self.clients.clear();
