@@ -19,6 +19,7 @@ pub fn run(data: &[u8]) {
             files: Vec::new(),
             format,
             timeout: Duration::from_secs(10),
+            after: Duration::from_secs(3),
             linger: Duration::from_secs(60),
             filters: Vec::new(),
         };

@@ -4,7 +4,7 @@
 
 use handshake_common::abi::{Counter, EVENT_CLASSES, PACKET_CLASSES};
 use handshake_common::event::{Event, kind};
-use handshake_common::filter::{Class, classify};
+use handshake_common::filter::{Class, Plain, classify};
 use handshake_common::flow::Keys;
 use handshake_common::options::Options;
 use handshake_common::packet::ethernet::Link;
@@ -41,8 +41,8 @@ pub fn run(data: &[u8]) {
 fn check_quick(frame: &SliceFrame<'_>, link: Link, plain: &Parsed) {
     match (quick::look(frame, link, &KEYS), plain) {
         (Quick::Unsure, _) | (Quick::NotTcp, Parsed::NotOurs(NotOurs::NotTcp)) => {}
-        (Quick::Ack(fingerprint), Parsed::Segment(segment)) => {
-            assert_eq!(fingerprint, segment.flow.fingerprint());
+        (Quick::Ack(ack), Parsed::Segment(segment)) => {
+            assert_eq!(ack, Plain::of(segment));
             assert_eq!(classify(segment.tcp.flags), Class::Ack);
         }
         (quick, plain) => panic!("{quick:?} at a quick look, {plain:?} at a long one"),

@@ -23,6 +23,8 @@ pub mod name {
     pub const KEY_HIGH: &str = "HS_KEY_HIGH";
     /// Global: 1 if the first bytes of each frame shall follow its event ([`crate::kept`]).
     pub const KEEP_FRAMES: &str = "HS_KEEP_FRAMES";
+    /// Global: 1 if what comes after a completion is wanted ([`crate::event::flag::WATCHED`]).
+    pub const WATCHES: &str = "HS_WATCHES";
     /// XDP program for links with an Ethernet header.
     pub const XDP: &str = "hs_xdp";
     /// XDP program for links that start with IP.

@@ -29,8 +29,11 @@ pub mod flag {
     /// A SYN or SYN-ACK of a flow that the filter did not remember, and does now. If its attempt had
     /// begun before, the entry had been lost meanwhile, and with it may be what came between.
     pub const NEW_ENTRY: u8 = 0x02;
+    /// An ACK that completed its attempt; what comes next of its flow is watched: its entry stays until
+    /// user space removes it, or both sides have sent a byte, or one has closed.
+    pub const WATCHED: u8 = 0x04;
     /// All of them.
-    pub const ALL: u8 = EXHAUSTED | NEW_ENTRY;
+    pub const ALL: u8 = EXHAUSTED | NEW_ENTRY | WATCHED;
 }
 
 /// MSS, SACK permitted, timestamps, padding and window scale.

@@ -21,6 +21,7 @@
 
 use crate::packet::tcp::{Flags, Header};
 
+mod after;
 mod entry;
 #[cfg(target_has_atomic = "64")]
 mod memory;
@@ -28,13 +29,16 @@ mod memory;
 pub mod sweep;
 mod table;
 
+pub use after::{Plain, may_matter};
 pub use entry::{ALLOWANCE, BUDGET, Tick, is_occupied};
 #[cfg(target_has_atomic = "64")]
 pub use memory::MemoryBucket;
-pub use table::{Bucket, MAX_BUCKETS, Memory, WAYS, WORDS, bucket_index, has_place, other_index};
+pub use table::{
+    Bucket, MAX_BUCKETS, Memory, WAYS, WORDS, bucket_index, has_place, insert, other_index,
+};
 
-use entry::{again, flag, flags, fresh, is_exhausted, numbers, spent, split};
-use table::{Found, find, insert};
+use entry::{again, flag, flags, fresh, is_exhausted, is_over, numbers, spent, split};
+use table::{Found, find};
 
 /// "In window of" of docs/semantics.md, conventions.
 pub const WINDOW: u32 = 1 << 20;
@@ -58,6 +62,18 @@ pub enum Table {
     Contended,
 }
 
+impl Table {
+    /// What `as u32` made of one; [`Table::Contended`] of any other number.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_code(code: u32) -> Self {
+        [Self::Kept, Self::New, Self::Exhausted, Self::EvictedOneSided, Self::EvictedTwoSided]
+            .into_iter()
+            .find(|&table| table as u32 == code)
+            .unwrap_or(Self::Contended)
+    }
+}
+
 /// What the table says of any other segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pending {
@@ -69,6 +85,8 @@ pub enum Pending {
     Exhausted,
     /// An event, and the entry was given up because its budget is spent.
     Spent,
+    /// An event that completed its attempt; what comes next of the flow is watched.
+    Watched,
 }
 
 /// The classes of SEMANTICS section 2, in the order in which they are looked for.
@@ -135,9 +153,12 @@ pub fn on_opening<M: Memory>(
     };
     let Some(found) = find(memory, fingerprint) else {
         let head = fresh(fingerprint, now, seen.flags);
-        return insert(memory, fingerprint, head, numbers(seen.client_next, seen.server_next));
+        return memory.insert(fingerprint, head, numbers(seen.client_next, seen.server_next));
     };
     let old_numbers = found.numbers();
+    if is_over(found.head) {
+        return seen.follow(&found, fingerprint, now, old_numbers);
+    }
     let (flags, kept) = if class == Class::Syn {
         seen.renew_by_syn(found.head, old_numbers, payload_len)
     } else {
@@ -172,6 +193,27 @@ impl Opening {
             flags: flag::SYN_ACK | direction(!from_lower),
             client_next: tcp.ack,
             server_next: tcp.seq.wrapping_add(1),
+        }
+    }
+
+    /// Comes of a flow whose attempt is over: a repetition, or the first of the next attempt.
+    #[inline(always)]
+    fn follow<B: Bucket>(
+        &self,
+        found: &Found<B>,
+        fingerprint: u64,
+        now: Tick,
+        old_numbers: u64,
+    ) -> Table {
+        let Self { flags, client_next, server_next } = *self;
+        if after::is_repeated(found.head, old_numbers, flags, client_next, server_next) {
+            return Table::Kept;
+        }
+        // The bit says where the entry lies, and it stays there.
+        let head = fresh(fingerprint, now, flags) | (found.head & flag::SPILLED);
+        match found.update(head, old_numbers, numbers(client_next, server_next)) {
+            Table::Contended => Table::Contended,
+            _ => Table::New,
         }
     }
 
@@ -227,13 +269,14 @@ pub fn is_pending<M: Memory>(memory: M, fingerprint: u64) -> bool {
     find(memory, fingerprint).is_some()
 }
 
-/// Is this flow remembered, and has it not used up its [`ALLOWANCE`]?
+/// Is an attempt of this flow pending that has not used up its [`ALLOWANCE`]?
 #[inline(always)]
 pub fn is_allowed<M: Memory>(memory: M, fingerprint: u64) -> bool {
-    find(memory, fingerprint).is_some_and(|found| !is_exhausted(found.head))
+    find(memory, fingerprint).is_some_and(|found| !is_exhausted(found.head) && !is_over(found.head))
 }
 
-/// Looks up any other segment: an ACK, data, FIN, RST.
+/// Looks up any other segment: an ACK, data, FIN, RST. `watches`: what comes after a completion is
+/// wanted.
 #[inline(always)]
 pub fn on_segment<M: Memory>(
     memory: M,
@@ -241,11 +284,22 @@ pub fn on_segment<M: Memory>(
     from_lower: bool,
     tcp: &Header,
     payload_len: u32,
+    watches: bool,
 ) -> Pending {
     let Some(found) = find(memory, fingerprint) else {
         return Pending::No;
     };
+    if is_over(found.head) {
+        if watches {
+            return after::on_segment(&found, from_lower, tcp, payload_len);
+        }
+        found.remove();
+        return Pending::No;
+    }
     if ends_for_sure(found.head, found.numbers(), from_lower, tcp, payload_len) {
+        if watches && after::watch(&found, from_lower, tcp, payload_len) {
+            return Pending::Watched;
+        }
         // A lost race means that the entry lives on, which only costs events.
         found.remove();
         return Pending::Yes;
@@ -257,8 +311,8 @@ pub fn on_segment<M: Memory>(
 #[inline(always)]
 pub fn on_icmp_error<M: Memory>(memory: M, fingerprint: u64) -> Pending {
     match find(memory, fingerprint) {
-        Some(found) => spend(&found),
-        None => Pending::No,
+        Some(found) if !is_over(found.head) => spend(&found),
+        _ => Pending::No,
     }
 }
 

@@ -90,6 +90,8 @@ pub trait Sink<F: Frame> {
     fn sample_shift(&self) -> Shift {
         0
     }
+    /// Is what comes after a completion wanted, and is there time for it?
+    fn watches(&self) -> bool;
     /// Adds one to a counter.
     fn count(&mut self, counter: Counter);
     /// Takes an event, and gives it its time.
@@ -101,8 +103,8 @@ pub trait Sink<F: Frame> {
 pub fn observe<F: Frame, S: Sink<F>>(frame: &F, link: Link, keys: &Keys, sink: &mut S) {
     match quick::look(frame, link, keys) {
         Quick::NotTcp if !S::DECAP => return sink.count(Counter::NotTcp),
-        Quick::Ack(fingerprint) => {
-            if !filter::is_pending(sink.memory(fingerprint), fingerprint) {
+        Quick::Ack(plain) => {
+            if !filter::may_matter(sink.memory(plain.fingerprint), &plain) {
                 return sink.count(Counter::AckOther);
             }
         }
@@ -146,8 +148,9 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
             (counter, kind, shift, said_of(effect))
         }
         Class::Rst | Class::Ack => {
+            let watches = sink.watches();
             let memory = sink.memory(fingerprint);
-            let pending = filter::on_segment(memory, fingerprint, lower, tcp, payload);
+            let pending = filter::on_segment(memory, fingerprint, lower, tcp, payload, watches);
             let counter = Counter::of_segment(class, pending);
             if pending == Pending::No {
                 return counter;
@@ -156,7 +159,8 @@ fn on_segment<F: Frame, S: Sink<F>>(frame: &F, segment: &Segment, sink: &mut S) 
                 sink.count(Counter::Spent);
             }
             let kind = if class == Class::Rst { kind::RST } else { kind::ACK };
-            (counter, kind, 0, exhausted(pending == Pending::Exhausted))
+            let watched = if pending == Pending::Watched { flag::WATCHED } else { 0 };
+            (counter, kind, 0, exhausted(pending == Pending::Exhausted) | watched)
         }
     };
     sink.emit(frame, What::Segment { kind, sample_shift, flags, segment });

@@ -6,6 +6,7 @@
 //! matter, goes the long way through [`crate::packet`]. What is said here is what the long way
 //! would say: a test compares them on every frame it has.
 
+use crate::filter::Plain;
 use crate::flow::{Flow, Keys};
 use crate::packet::ethernet::Link;
 use crate::packet::{Frame, protocol};
@@ -15,8 +16,8 @@ use crate::packet::{Frame, protocol};
 pub enum Quick {
     /// IP, neither TCP nor ICMP.
     NotTcp,
-    /// ACK without SYN or RST, of the flow with this fingerprint.
-    Ack(u64),
+    /// ACK without SYN or RST.
+    Ack(Plain),
     /// Take the long way.
     Unsure,
 }
@@ -38,6 +39,7 @@ mod field {
     /// SYN, RST and ACK in the fourth word of a TCP header.
     pub(super) const CONTROL: u32 = 0x0016_0000_u32.to_be();
     pub(super) const ACK: u32 = 0x0010_0000_u32.to_be();
+    pub(super) const FIN: u32 = 0x0001_0000_u32.to_be();
     pub(super) const TCP_LEN: usize = 20;
     pub(super) const UDP: u8 = 17;
 }
@@ -83,10 +85,10 @@ fn v4<F: Frame>(frame: &F, offset: usize, keys: &Keys) -> Option<Quick> {
     if offset + total_len > frame.wire_len() {
         return None;
     }
-    is_ack(control, total_len - field::V4_LEN)?;
+    let has_payload = is_ack(control, total_len - field::V4_LEN)?;
     let ports = u32::from_be(ports);
     let flow = Flow::v4(source, dest, (ports >> 16) as u16, ports as u16, keys);
-    Some(Quick::Ack(flow.fingerprint()))
+    Some(plain(&flow, control, has_payload))
 }
 
 #[inline(always)]
@@ -107,19 +109,30 @@ fn v6<F: Frame>(frame: &F, offset: usize, keys: &Keys) -> Option<Quick> {
     if payload_len == 0 || offset + field::V6_LEN + payload_len > frame.wire_len() {
         return None;
     }
-    is_ack(control, payload_len)?;
+    let has_payload = is_ack(control, payload_len)?;
     let ports = u32::from_be(ports);
     let ends = ([a, b, c, d], [e, f, g, h]);
     let flow = Flow::v6(ends.0, ends.1, (ports >> 16) as u16, ports as u16, keys);
-    Some(Quick::Ack(flow.fingerprint()))
+    Some(plain(&flow, control, has_payload))
 }
 
-/// `Some` if the header fits in `available` bytes and has ACK, but neither SYN nor RST.
 #[inline(always)]
-fn is_ack(control: u32, available: usize) -> Option<()> {
+fn plain(flow: &Flow, control: u32, has_payload: bool) -> Quick {
+    Quick::Ack(Plain {
+        fingerprint: flow.fingerprint(),
+        from_lower: flow.from_lower(),
+        has_payload,
+        has_fin: control & field::FIN != 0,
+    })
+}
+
+/// `Some` if the header fits in `available` bytes and has ACK, but neither SYN nor RST; says whether
+/// something follows it.
+#[inline(always)]
+fn is_ack(control: u32, available: usize) -> Option<bool> {
     let header_len = (u32::from_be(control) >> 28) as usize * 4;
     let fits = header_len >= field::TCP_LEN && header_len <= available;
-    if fits && control & field::CONTROL == field::ACK { Some(()) } else { None }
+    if fits && control & field::CONTROL == field::ACK { Some(header_len < available) } else { None }
 }
 
 #[cfg(test)]
@@ -185,9 +198,9 @@ mod tests {
         match (quick, long) {
             (Quick::Unsure, _) => return false,
             (Quick::NotTcp, Parsed::NotOurs(NotOurs::NotTcp)) => {}
-            (Quick::Ack(fingerprint), Parsed::Segment(segment)) => {
+            (Quick::Ack(plain), Parsed::Segment(segment)) => {
                 assert_eq!(classify(segment.tcp.flags), Class::Ack, "{bytes:02x?}");
-                assert_eq!(segment.flow.fingerprint(), fingerprint, "{bytes:02x?}");
+                assert_eq!(plain, Plain::of(&segment), "{bytes:02x?}");
             }
             _ => panic!("{quick:?}, but {long:?}: {bytes:02x?}"),
         }

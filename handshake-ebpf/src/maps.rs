@@ -9,7 +9,7 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use handshake_common::abi::{COUNTERS, DEFAULT_BUCKETS, MAX_CPUS, state};
 use handshake_common::event::Event;
-use handshake_common::filter::{Bucket, Memory, WAYS, WORDS};
+use handshake_common::filter::{self, Bucket, Memory, Table, WAYS, WORDS};
 use handshake_common::flow::Keys;
 use handshake_common::sample::Shift;
 
@@ -49,6 +49,8 @@ static HS_KEY_LOW: u64 = 0;
 static HS_KEY_HIGH: u64 = 0;
 #[unsafe(no_mangle)]
 static HS_KEEP_FRAMES: u32 = 0;
+#[unsafe(no_mangle)]
+static HS_WATCHES: u32 = 0;
 
 /// Bytes in a ring, shifted right by this, are eighths of it.
 #[inline(always)]
@@ -106,6 +108,13 @@ pub(crate) fn keep_frames() -> bool {
     unsafe { ptr::read_volatile(&HS_KEEP_FRAMES) != 0 }
 }
 
+/// Is what comes after a completion wanted? As [`keep_frames`].
+#[inline(always)]
+pub(crate) fn watches() -> bool {
+    // SAFETY: a valid static; volatile, because user space overwrites it before loading.
+    unsafe { ptr::read_volatile(&HS_WATCHES) != 0 }
+}
+
 /// The secret keys of this run.
 #[inline(always)]
 pub(crate) fn keys() -> Keys {
@@ -134,6 +143,19 @@ impl Memory for KernelTable {
         let words = HS_TABLE.get_ptr_mut(index)?.cast();
         Some(KernelBucket { words, fingerprint: self.fingerprint })
     }
+
+    #[inline(always)]
+    fn insert(self, fingerprint: u64, head: u64, numbers: u64) -> Table {
+        Table::of_code(hs_insert(fingerprint, head, numbers))
+    }
+}
+
+/// [`filter::insert`] as a global function (`BTF_FUNC_GLOBAL`), which the verifier checks once and by
+/// itself, whatever is known where it is called. Its arguments and its result can only be numbers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hs_insert(fingerprint: u64, head: u64, numbers: u64) -> u32 {
+    filter::insert(KernelTable { fingerprint }, fingerprint, head, numbers) as u32
 }
 
 /// A bucket of `HS_TABLE`.

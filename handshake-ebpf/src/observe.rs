@@ -37,6 +37,11 @@ impl<C: Context> Sink<Packet<C>> for AtHook {
     }
 
     #[inline(always)]
+    fn watches(&self) -> bool {
+        maps::watches() && maps::sample_shift() == 0
+    }
+
+    #[inline(always)]
     fn count(&mut self, counter: Counter) {
         count(self.0, counter);
     }

@@ -161,6 +161,7 @@ impl<'a> Watching<'a> {
         let filter = asked::filter_record(selection.query(), &shown);
         let pace = Pace::new(rings.bells()?).context("cannot wait for the rings")?;
         let mut engine = Engine::new(rings, loader.pending(), asked::config(args), selection);
+        engine.watch_after(asked::nanos(args.after));
         let mut view = View::new(format, Look::of(args))?;
         let mut places = Places::new();
         for attachment in loader.attachments() {
@@ -360,12 +361,22 @@ impl<'a> Watching<'a> {
         if let Some(exporter) = &mut self.exporter {
             exporter.begun(&mut self.engine, &self.places);
         }
-        for attempt in self.engine.ended() {
-            let segments = self.engine.take_evidence(attempt.id);
-            let view = self.places.view(&attempt, self.engine.sources());
+        let ended = self.engine.ended();
+        for attempt in &ended {
+            let view = self.places.view(attempt, self.engine.sources());
             self.view.tally(&view);
             if let Some(exporter) = &mut self.exporter {
                 exporter.record(&view);
+            }
+        }
+        for attempt in self.engine.settled(ended) {
+            let segments = self.engine.take_evidence(attempt.id);
+            let view = self.places.view(&attempt, self.engine.sources());
+            if let Some(after) = attempt.after {
+                self.view.followed(&attempt, after);
+                if let Some(exporter) = &mut self.exporter {
+                    exporter.followed(&attempt, after);
+                }
             }
             if self.is_enough() || !self.shown.matches_view(&view) {
                 self.hidden += 1;

@@ -7,9 +7,11 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use handshake_common::event::Event;
+use handshake_common::flow::{Flow, Keys};
 use handshake_common::options::{Mptcp, Options};
 use handshake_common::packet::tunnel::Layers;
 
+use crate::after::After;
 use crate::outcome::{Doubt, EndedBy, Outcome, Side};
 use crate::pattern::Pattern;
 
@@ -83,6 +85,18 @@ impl Key {
     #[must_use]
     pub fn reversed(&self) -> Self {
         Self { client: self.server, server: self.client, ip_version: self.ip_version }
+    }
+
+    /// The fingerprint of the flow, as the programs make it of a packet.
+    #[must_use]
+    pub fn fingerprint(&self, keys: &Keys) -> u64 {
+        let Self { client, server, ip_version } = self;
+        let flow = if *ip_version == 6 {
+            Flow::v6(client.address, server.address, client.port, server.port, keys)
+        } else {
+            Flow::v4(client.address[3], server.address[3], client.port, server.port, keys)
+        };
+        flow.fingerprint()
     }
 
     /// The client's address and port.
@@ -325,6 +339,8 @@ pub struct Attempt {
     pub isn_repeat: bool,
     /// It is part of a health check, a scan or a flood ([`crate::pattern`]).
     pub pattern: Option<Pattern>,
+    /// What came right after its completion; none if it was not completed, or not watched for it.
+    pub after: Option<After>,
     /// Why not all may have been seen of it; then counts are lower bounds.
     pub uncertain: Option<Doubt>,
     /// It stands for 2^this attempts, of which only it was followed ([`handshake_common::sample`]).
@@ -374,6 +390,7 @@ impl Attempt {
             simultaneous: false,
             isn_repeat: false,
             pattern: None,
+            after: None,
             uncertain: None,
             sample_shift: 0,
             vlan: [0; 2],

@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use handshake_common::abi::{COUNTERS, Counter, Hook};
 
-use crate::attempt::{Nanos, OpenView};
+use crate::after::After;
+use crate::attempt::{Attempt, Nanos, OpenView};
 use crate::evidence::Segments;
 use crate::outcome::Outcome;
 use crate::pattern::Seen;
@@ -281,6 +282,11 @@ impl Board {
         self.windows.0.record(view);
         self.trails.record(view, &self.windows.0);
         self.service_failed += u64::from(view.attempt.is_service_failure());
+    }
+
+    /// Counts what came after a completion.
+    pub fn follow(&mut self, attempt: &Attempt, after: After) {
+        self.windows.0.record_after(attempt, after);
     }
 
     /// Lists an ended attempt, with its segments.

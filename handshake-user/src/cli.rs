@@ -275,6 +275,15 @@ pub struct WatchArgs {
           help_heading = HOW_LONG)]
     pub timeout: Duration,
 
+    /// Watch so long what follows a completion: 3s, 0.
+    ///
+    /// Does the server reset, close without a byte, or repeat its SYN-ACK? Else: how long does the first
+    /// byte of each side take? 0 does not watch. A completed attempt is printed when this is decided, at the latest after
+    /// this time; `after` in JSON has it.
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = values::span,
+          help_heading = HOW_LONG)]
+    pub after: Duration,
+
     /// What to print on stdout: tui, lines, json or none.
     #[arg(long, value_enum, default_value = "auto", help_heading = OUTPUT)]
     pub format: WatchFormat,
@@ -433,6 +442,13 @@ pub struct ReplayArgs {
     /// Wait for the next segment, in the capture's time: 10s, 500ms, 2m.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     pub timeout: Duration,
+
+    /// Watch so long what follows a completion: 3s, 0.
+    ///
+    /// Does the server reset, close without a byte, or repeat its SYN-ACK? Else: how long does the first
+    /// byte of each side take? In the capture's time; 0 does not watch.
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = values::span)]
+    pub after: Duration,
 
     /// Remember ended attempts, to recognize late copies: 60s.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]

@@ -11,6 +11,7 @@ use ahash::AHashSet;
 use handshake_common::abi::{Counter, Hook};
 use handshake_common::packet::tunnel::Layers;
 
+use crate::after::Aftermath;
 use crate::attempt::{Attempt, Nanos, Observation, OpenView};
 use crate::board::Sampled;
 use crate::census::{Begun, Census};
@@ -27,7 +28,7 @@ use crate::snapshot::{EventCounts, ProgramCost, SelfCost, Summary};
 use crate::source::ring::{Rings, ring_of_cpu};
 use crate::tracker::{Config, Stats, Tracker};
 use crate::usage::Usage;
-use crate::verdict::Judged;
+use crate::verdict::{Judged, Verdict};
 
 pub use sources::Sources;
 
@@ -73,6 +74,7 @@ pub struct Engine {
     tracker: Tracker,
     metrics: Metrics,
     patterns: Patterns,
+    after: Aftermath,
     /// What has begun since it was last taken, if `tells_begun`.
     begun: Vec<Begun>,
     tells_begun: bool,
@@ -118,6 +120,7 @@ impl Engine {
             tracker,
             metrics: Metrics::new(),
             patterns: Patterns::default(),
+            after: Aftermath::new(0),
             begun: Vec::new(),
             tells_begun: false,
             selection,
@@ -138,6 +141,12 @@ impl Engine {
             tidied_next: now,
             swept: 0,
         }
+    }
+
+    /// Watches for so long what comes after each completion, as the programs do if they were loaded for
+    /// it.
+    pub fn watch_after(&mut self, span: Nanos) {
+        self.after = Aftermath::new(span);
     }
 
     /// Keeps the segments of every attempt from now on ([`Engine::take_evidence`]).
@@ -246,10 +255,13 @@ impl Engine {
         self.track(loader.pending());
         self.look_for_patterns(now_ns);
         self.tidy(loader.pending(), now_ns);
-        let more_due = self.tracker.expire(nanos(self.merge.watermark_ns()));
+        let watermark = nanos(self.merge.watermark_ns());
+        let more_due = self.tracker.expire(watermark);
+        self.after.expire(watermark, loader.pending().as_ref());
         let delivered = drained.delivered;
         let idle = delivered == 0 && self.merge.pending() == 0 && self.sampling.shift() == 0;
         let deadline = self.tracker.next_deadline().filter(|_| self.tracker.open() > 0);
+        let deadline = deadline.into_iter().chain(self.after.next_due()).min();
         let due_ns = deadline.map(|deadline| {
             u64::try_from(deadline).unwrap_or_default().saturating_add(LATENESS_NS)
         });
@@ -263,6 +275,9 @@ impl Engine {
         self.counters = loader.counters_and_lost(&mut self.lost)?;
         let until = nanos(Clock::now());
         let has_grown = |counter| self.counters.total(counter) > before.total(counter);
+        if has_grown(Counter::EventsNoRing) || has_grown(Counter::EventsLost) {
+            self.after.note_loss();
+        }
         if has_grown(Counter::EventsNoRing) {
             self.tracker.note_loss(until);
         }
@@ -311,8 +326,12 @@ impl Engine {
             frames.push(frame);
         }
         let mut frames_left = frames.drain(..);
-        let evidence = &mut self.evidence;
-        self.tracker.observe_batch(&observed, |seen, Judged { attempt, verdict }| {
+        let (evidence, after) = (&mut self.evidence, &mut self.after);
+        self.tracker.observe_batch(&observed, |seen, judged| {
+            let Judged { attempt, verdict } = match after.note(seen, &judged, pending) {
+                Some(attempt) => Judged { attempt: Some(attempt), verdict: Verdict::Follows },
+                None => judged,
+            };
             let frame = frames_left.next().flatten();
             if let (Some(evidence), Some(attempt)) = (evidence.as_mut(), attempt) {
                 let Observation { event, source, .. } = *seen;
@@ -347,6 +366,7 @@ impl Engine {
         while !self.step(loader)?.emptied {}
         self.merge.flush(&mut self.ordered);
         self.track(loader.pending());
+        self.after.finish();
         Ok(())
     }
 
@@ -356,12 +376,19 @@ impl Engine {
         self.tracker.finish_some(END_AT_ONCE)
     }
 
-    /// Hands out the attempts that have ended since the last call.
+    /// Hands out the attempts that have ended since the last call, to be counted. What they are to be
+    /// shown for, [`Engine::settled`] says.
     pub fn ended(&mut self) -> Vec<Attempt> {
         let mut ended: Vec<Attempt> = self.tracker.drain().collect();
         self.patterns.judge(&mut ended);
         ended.iter().for_each(|attempt| self.metrics.record(attempt));
         ended
+    }
+
+    /// Of attempts that have just ended, and of those that are watched after their completion, hands out
+    /// the ones of which nothing more is to come: each once, to be shown.
+    pub fn settled(&mut self, ended: Vec<Attempt>) -> Vec<Attempt> {
+        self.after.hold(ended)
     }
 
     /// What was lost since the last call.
@@ -449,6 +476,7 @@ impl Engine {
         let events = EventCounts { late: self.merge.late(), ..self.events };
         let mut summary = self.metrics.summary(&self.tracker, &self.counters.0, events);
         summary.patterns = self.patterns.counts();
+        summary.after = self.after.counts();
         let sampling = &self.sampling;
         summary.filter.insert("retired".to_owned(), self.tracker.stats().retired);
         summary.filter.insert("swept".to_owned(), self.swept);

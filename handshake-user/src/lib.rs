@@ -4,6 +4,7 @@
 //! `loader` and `source::ring` are the only users of aya, `interfaces` the only one of netlink; the
 //! tracker has no clock and does no I/O; outputs compute nothing.
 
+pub mod after;
 pub mod app;
 pub mod attempt;
 pub mod board;

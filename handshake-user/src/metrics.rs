@@ -173,6 +173,7 @@ impl Metrics {
             started: stats.started,
             open: tracker.open() as u64,
             outcomes: Outcome::ALL.iter().map(|o| (o.name().to_owned(), stats.of(*o))).collect(),
+            after: BTreeMap::new(),
             patterns: BTreeMap::new(),
             hidden: 0,
             uncertain: stats.uncertain,

@@ -5,7 +5,7 @@
 
 use handshake_common::event::{Event, kind};
 use handshake_common::filter::{WAYS, sweep};
-use handshake_common::flow::{Flow, Keys};
+use handshake_common::flow::Keys;
 
 use crate::attempt::{Endpoint, Key};
 use crate::mapped::Mapped;
@@ -49,13 +49,13 @@ impl Pending {
     /// attempt holds them (0 if not seen yet); none if the attempt's flow is not remembered.
     #[must_use]
     pub fn numbers(&self, key: &Key) -> Option<(u32, u32)> {
-        sweep::numbers(self.table.words(), fingerprint(key, &self.keys))
+        sweep::numbers(self.table.words(), key.fingerprint(&self.keys))
     }
 
     /// Removes the entry of an attempt that is over here, if its [`Pending::numbers`] say that it is the
     /// one that is meant and not one that began since. True if it was there and is no more.
     pub fn retire(&self, key: &Key, is_meant: impl Fn((u32, u32)) -> bool) -> bool {
-        sweep::retire(self.table.words(), fingerprint(key, &self.keys), is_meant)
+        sweep::retire(self.table.words(), key.fingerprint(&self.keys), is_meant)
     }
 
     /// Removes the entry that a SYN or SYN-ACK has made or used of which nobody wants to know. True if it
@@ -100,17 +100,6 @@ impl Entries for Pending {
     }
 }
 
-/// The fingerprint of an attempt's flow, as the programs make it of a packet.
-fn fingerprint(key: &Key, keys: &Keys) -> u64 {
-    let (client, server) = (&key.client, &key.server);
-    let flow = if key.ip_version == 6 {
-        Flow::v6(client.address, server.address, client.port, server.port, keys)
-    } else {
-        Flow::v4(client.address[3], server.address[3], client.port, server.port, keys)
-    };
-    flow.fingerprint()
-}
-
 #[cfg(test)]
 mod tests {
     use handshake_common::event::Event;
@@ -150,7 +139,7 @@ mod tests {
             let server = end(event.dest, event.dest_port);
             for (client, server) in [(client, server), (server, client)] {
                 let key = Key { client, server, ip_version: event.ip_version };
-                assert_eq!(fingerprint(&key, &KEYS), segment.flow.fingerprint());
+                assert_eq!(key.fingerprint(&KEYS), segment.flow.fingerprint());
             }
         }
     }

@@ -51,6 +51,10 @@ enum Test {
     Vlan(Vec<Span>),
     Retrans(Vec<Bound>),
     Latency(Part, Vec<Bound>),
+    /// By name or glob, or [`UNSERVED`].
+    After(Vec<String>),
+    /// By name or glob.
+    Pattern(Vec<String>),
     Text(Pattern),
 }
 
@@ -113,7 +117,7 @@ impl PartialEq for Pattern {
 /// The word for failures of all kinds, besides the outcomes' own names.
 const FAILED: &str = "failed";
 /// Keys and their tests' names, as help and errors list them.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 17] = [
     "port",
     "client-port",
     "server-port",
@@ -129,7 +133,11 @@ pub const KEYS: [&str; 15] = [
     "latency",
     "latency-server",
     "latency-client",
+    "after",
+    "pattern",
 ];
+/// The word for all that a server does that completes handshakes and does not serve them.
+const UNSERVED: &str = "unserved";
 
 impl FromStr for Query {
     type Err = QueryError;
@@ -252,6 +260,14 @@ impl Test {
                 let latency = u64::try_from(latency).unwrap_or(0);
                 bounds.iter().any(|bound| bound.holds(latency))
             }),
+            Self::After(names) => a.after.is_some_and(|after| {
+                let is_meant = |name: &String| glob(name, after.next.name());
+                let is_unserved = |name: &String| name == UNSERVED && after.next.is_unserved();
+                names.iter().any(|name| is_unserved(name) || is_meant(name))
+            }),
+            Self::Pattern(names) => {
+                a.pattern.is_some_and(|pattern| names.iter().any(|name| glob(name, pattern.name())))
+            }
             Self::Text(pattern) => pattern.regex.is_match(&lines::words(view)),
         }
     }
@@ -330,6 +346,8 @@ impl Display for Term {
                 };
                 (key, list(bounds.iter().map(|bound| bound.text(span(bound.value)))))
             }
+            Test::After(names) => ("after", names.join(",")),
+            Test::Pattern(names) => ("pattern", names.join(",")),
             Test::Text(pattern) => return write!(f, "{sign}/{}/", pattern.source),
         };
         write!(f, "{sign}{key}:{alternatives}")

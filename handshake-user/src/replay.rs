@@ -14,6 +14,7 @@ use std::path::Path;
 use handshake_common::abi::Counter;
 use jiff::tz::TimeZone;
 
+use crate::after::Aftermath;
 use crate::attempt::{Nanos, Observation};
 use crate::capture::{CaptureReader, End, Record, Settled, Status};
 use crate::census::Census;
@@ -162,6 +163,7 @@ pub fn replay<R: Read, W: Write>(
     run.track();
     run.settle(capture.settled());
     run.tracker.finish();
+    run.after.finish();
     let mut reader = run.print(out)?;
     if out.flush()? == Reader::Gone {
         reader = Reader::Gone;
@@ -175,6 +177,7 @@ struct Run {
     tracker: Tracker,
     metrics: Metrics,
     patterns: Patterns,
+    after: Aftermath,
     events: EventCounts,
     forgotten: u64,
     /// Time of the last record.
@@ -200,11 +203,16 @@ impl Run {
         let (selection, shown) = Selection::new(&[], &[], &args.filters);
         let mut tracker = Tracker::new(config);
         tracker.keep_census(Census::default());
+        let mut source = Replay::default();
+        if !args.after.is_zero() {
+            source.watch();
+        }
         Self {
-            source: Replay::default(),
+            source,
             tracker,
             metrics: Metrics::new(),
             patterns: Patterns::default(),
+            after: Aftermath::new(nanos(args.after)),
             events: EventCounts::default(),
             forgotten: 0,
             now: Nanos::MIN,
@@ -255,9 +263,13 @@ impl Run {
 
     /// Lets the tracker see what was read.
     fn track(&mut self) {
-        self.tracker.observe_batch(&self.batch, |_, _| {});
+        let (source, after) = (&self.source, &mut self.after);
+        self.tracker.observe_batch(&self.batch, |seen, judged| {
+            after.note(seen, &judged, source);
+        });
         self.batch.clear();
         self.tracker.expire(self.now);
+        self.after.expire(self.now, &self.source);
         self.look_for_patterns();
     }
 
@@ -280,8 +292,8 @@ impl Run {
         let mut reader = Reader::Present;
         let mut ended: Vec<_> = self.tracker.drain().collect();
         self.patterns.judge(&mut ended);
-        for attempt in ended {
-            self.metrics.record(&attempt);
+        ended.iter().for_each(|attempt| self.metrics.record(attempt));
+        for attempt in self.after.hold(ended) {
             if self.format == ReplayFormat::Summary {
                 // Nobody sees their order.
                 let view = AttemptView { attempt: &attempt, place: None, to_wall: 0 };
@@ -312,6 +324,7 @@ impl Run {
         let mut summary = self.metrics.summary(&self.tracker, &counters, self.events);
         summary.hidden = self.hidden;
         summary.patterns = self.patterns.counts();
+        summary.after = self.after.counts();
         let undecoded = self.source.undecoded();
         summary.packets.insert("linktype".to_owned(), undecoded);
         summary.packets_seen += undecoded;

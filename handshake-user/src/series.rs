@@ -12,6 +12,7 @@ pub mod slowness;
 
 use std::net::SocketAddr;
 
+use crate::after::{After, Totals};
 use crate::attempt::{Attempt, Nanos};
 use crate::census::Census;
 use crate::metrics::PARTS;
@@ -77,6 +78,7 @@ struct Service {
     outcomes: [u64; OUTCOMES],
     failures: [u64; OUTCOMES],
     copies: [u64; 2],
+    after: Totals,
     seconds: Availability,
 }
 
@@ -131,6 +133,13 @@ impl Series {
         }
         self.slowness.record(attempt);
         self.record_service(attempt, end);
+    }
+
+    /// Takes what came after the completion of an attempt.
+    pub fn followed(&mut self, attempt: &Attempt, after: After) {
+        let end = attempt.t_end.unwrap_or(attempt.t_first);
+        let service = self.services.busy(&attempt.key.server_addr(), end);
+        service.after[after.next as usize] += 1;
     }
 
     fn record_service(&mut self, attempt: &Attempt, end: Nanos) {
@@ -239,6 +248,7 @@ impl Series {
                 outcomes: service.outcomes,
                 failures: service.failures,
                 copies: service.copies,
+                after: service.after,
                 slow: self.slowness.of(address),
                 open: waiting.open,
                 half_open: waiting.half_open,
@@ -251,6 +261,7 @@ impl Series {
             outcomes: other.outcomes,
             failures: other.failures,
             copies: other.copies,
+            after: other.after,
             slow: [None; 2],
             open: elsewhere.open,
             half_open: elsewhere.half_open,

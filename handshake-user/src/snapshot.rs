@@ -171,6 +171,9 @@ pub struct Summary {
     pub outcomes: BTreeMap<String, u64>,
     /// Ended attempts that are part of a pattern, by pattern: `probe`, `scan`, `flood`.
     pub patterns: BTreeMap<String, u64>,
+    /// Attempts whose watch after the completion is over, by what came: `reset-by-server`, `data` and so
+    /// on.
+    pub after: BTreeMap<String, u64>,
     /// Ended attempts of which no record was printed: `--filter` kept them back, or `--count` was
     /// reached.
     pub hidden: u64,

@@ -53,13 +53,15 @@ pub enum Verdict {
     Copy,
     /// A late copy of a segment of an attempt that has ended.
     LateCopy,
+    /// A segment right after the completion.
+    Follows,
     /// It belongs to no attempt.
     NotOurs,
 }
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Begins,
         Self::BeginsWithSynAck,
         Self::Supersedes,
@@ -82,6 +84,7 @@ impl Verdict {
         Self::ProvesNothing,
         Self::Copy,
         Self::LateCopy,
+        Self::Follows,
         Self::NotOurs,
     ];
 
@@ -111,6 +114,7 @@ impl Verdict {
             Self::ProvesNothing => "proves-nothing",
             Self::Copy => "copy",
             Self::LateCopy => "late-copy",
+            Self::Follows => "follows",
             Self::NotOurs => "not-ours",
         }
     }
@@ -145,6 +149,7 @@ impl Verdict {
             Self::ProvesNothing => "The segment completes nothing.",
             Self::Copy => "A copy of a segment that another interface or hook has seen.",
             Self::LateCopy => "A late copy of a segment of an attempt that has ended.",
+            Self::Follows => "It comes right after the completion.",
             Self::NotOurs => "The segment belongs to no attempt.",
         }
     }

@@ -24,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::after::After;
 use crate::attempt::{Attempt, Nanos};
 use crate::pattern::Pattern;
 use crate::snapshot::{AttemptView, Role};
@@ -158,6 +159,14 @@ impl Windows {
     /// Takes an ended attempt for its service only.
     pub fn record_service(&mut self, attempt: &Attempt) {
         self.record_at_service(attempt, &sum::changes(attempt));
+    }
+
+    /// Takes a completed attempt of which it is known by now what came next.
+    pub fn record_after(&mut self, attempt: &Attempt, after: After) {
+        let changes = sum::changes_after(attempt, after);
+        self.all.record(&changes);
+        self.services.record_if_known(attempt.key.server_addr(), &changes);
+        self.peers.record_if_known(network(attempt.key.client_addr().ip()), &changes);
     }
 
     /// A port that was only scanned is no service.

@@ -3,6 +3,8 @@
 //! Needs root and fails without. Run with `--test-threads=1`: times are compared.
 #[path = "live/accounting.rs"]
 mod accounting;
+#[path = "live/after.rs"]
+mod after;
 #[path = "live/comings_and_goings.rs"]
 mod comings_and_goings;
 #[path = "live/configured.rs"]

@@ -61,8 +61,10 @@ fn every_verdict_is_expected_by_a_scenario() {
         .flat_map(|text| text.lines())
         .filter_map(|line| line.split_once("=>")?.1.split_whitespace().next())
         .collect();
+    // What follows a completion is seen behind the tracker.
+    let of_tracker = Verdict::ALL.iter().filter(|verdict| **verdict != Verdict::Follows);
     let missing: Vec<_> =
-        Verdict::ALL.iter().map(|v| v.name()).filter(|name| !expected.contains(name)).collect();
+        of_tracker.map(|v| v.name()).filter(|name| !expected.contains(name)).collect();
     assert!(missing.is_empty(), "no scenario expects {missing:?}");
 }
 

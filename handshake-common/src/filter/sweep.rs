@@ -5,15 +5,18 @@
 //! interest to it, expires ([`expire`]); and marks that tell of nothing any more it takes away
 //! ([`unmark`]). So after a burst the table is as it was before.
 
-use super::entry::{flag, is_occupied, of_bucket, split, tag, without_budget};
-use super::table::{Bucket, Found, Memory, WAYS, find, mark_spilled, other_index, places};
+use super::entry::{flag, is_occupied, is_over, of_bucket, split, tag, without_budget};
+use super::table::{Bucket, Found, Memory, WAYS, find, mark_spilled, other_index};
 
 /// Tries to change what another CPU changes at the same moment.
 const TRIES: usize = 8;
 
-/// Entries in use.
+/// Entries of attempts that are pending.
 pub fn entries<M: Memory>(memory: M) -> u64 {
-    buckets(memory).map(|(_, bucket)| u64::from(places(bucket).count_ones())).sum()
+    let pending = |head| u64::from(is_occupied(head) && !is_over(head));
+    buckets(memory)
+        .map(|(_, bucket)| (0..WAYS).map(|way| pending(bucket.head(way))).sum::<u64>())
+        .sum()
 }
 
 /// Buckets of which entries lie elsewhere, or did: a miss there costs a look at two.
@@ -22,9 +25,10 @@ pub fn marks<M: Memory>(memory: M) -> u64 {
 }
 
 /// The next sequence numbers of client and server in a flow's entry (0 where there is none yet); none
-/// if the flow is not remembered.
+/// if no attempt of the flow is pending.
 pub fn numbers<M: Memory>(memory: M, fingerprint: u64) -> Option<(u32, u32)> {
-    find(memory, fingerprint).map(|found| split(found.numbers()))
+    let found = find(memory, fingerprint).filter(|found| !is_over(found.head));
+    found.map(|found| split(found.numbers()))
 }
 
 /// Removes the entry of a flow, if its [`numbers`] say that it is of the attempt that is meant and not

@@ -73,6 +73,11 @@ pub trait Memory: Copy {
     fn mask(self) -> u32;
     /// A bucket by its index; always there up to the mask, but the kernel's maps cannot promise it.
     fn bucket(self, index: u32) -> Option<Self::Bucket>;
+    /// Remembers a new flow. A program has [`insert`] as a function that is verified once, by itself.
+    #[inline(always)]
+    fn insert(self, fingerprint: u64, head: u64, numbers: u64) -> Table {
+        insert(self, fingerprint, head, numbers)
+    }
 }
 
 /// The index of the own bucket of a fingerprint in a table of `mask + 1` buckets.
@@ -183,6 +188,12 @@ fn ones(places: u32) -> u32 {
     (fours + (fours >> 4)) & 0x0f
 }
 
+/// Are so many places of a bucket taken that it looks for others?
+#[inline(always)]
+pub(super) fn is_crowded(places: u32) -> bool {
+    ones(places) >= CROWDED
+}
+
 /// The first free place of those that are not [`FULL`].
 #[inline(always)]
 fn first_free(places: u32) -> usize {
@@ -202,13 +213,13 @@ pub fn has_place<M: Memory>(memory: M, fingerprint: u64) -> bool {
 /// Remembers a new flow: see the module for the order in which places are looked for. Of its own bucket
 /// go first entries that are over, then the oldest one-sided, then the oldest.
 #[inline(always)]
-pub(super) fn insert<M: Memory>(memory: M, fingerprint: u64, head: u64, numbers: u64) -> Table {
+pub fn insert<M: Memory>(memory: M, fingerprint: u64, head: u64, numbers: u64) -> Table {
     let mask = memory.mask();
     let index = bucket_index(fingerprint, mask);
     let Some(own) = memory.bucket(index) else { return Table::Contended };
     let here = places(own);
     let (mut bucket, mut taken, mut guest) = (own, here, 0);
-    if ones(here) >= CROWDED {
+    if is_crowded(here) {
         let other = other_index(index, tag(fingerprint), mask);
         let Some(other) = memory.bucket(other) else { return Table::Contended };
         let there = places(other) | MARKED_WAY;

@@ -57,7 +57,7 @@ impl Filter {
         payload: u32,
     ) -> Pending {
         let tcp = header(flags, seq, ack);
-        on_segment(self.memory(), FLOW, from_client, &tcp, payload)
+        on_segment(self.memory(), FLOW, from_client, &tcp, payload, false)
     }
 
     fn client_ack(&mut self) -> Pending {

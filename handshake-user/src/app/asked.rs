@@ -26,13 +26,17 @@ pub(super) fn options(args: &WatchArgs) -> Options {
         ring_bytes: args.ring_bytes.saturating_mul(if args.record.is_some() { 2 } else { 1 }),
         table_buckets: args.table_entries.div_ceil(handshake_common::filter::WAYS as u32),
         keep_frames: args.record.is_some(),
+        watches: !args.after.is_zero(),
         ..Options::default()
     }
 }
 
 pub(super) fn config(args: &WatchArgs) -> Config {
-    let nanos = |duration: Duration| Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
     Config { timeout: nanos(args.timeout), linger: nanos(LINGER), max_attempts: args.max_attempts }
+}
+
+pub(super) fn nanos(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
 /// How long an ended attempt is remembered (docs/semantics.md section 3).

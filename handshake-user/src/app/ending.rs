@@ -65,7 +65,8 @@ impl Watching<'_> {
             if shown.is_ok() {
                 shown = self.show();
             } else {
-                drop(self.engine.ended());
+                let ended = self.engine.ended();
+                drop(self.engine.settled(ended));
             }
         }
         let reader = shown?;

@@ -6,7 +6,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::hooks::Hooks;
-use crate::attempt::Nanos;
+use crate::after::After;
+use crate::attempt::{Attempt, Nanos};
 use crate::census::{Begun, Census};
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -89,6 +90,11 @@ impl Exporter {
     /// Takes an ended attempt.
     pub(super) fn record(&mut self, view: &AttemptView<'_>) {
         self.series.record(view);
+    }
+
+    /// Takes what came after the completion of an attempt.
+    pub(super) fn followed(&mut self, attempt: &Attempt, after: After) {
+        self.series.followed(attempt, after);
     }
 
     /// An interface has another name.

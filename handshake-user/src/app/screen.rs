@@ -24,7 +24,8 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, channel, u
 use tokio::time::{Instant, sleep_until};
 
 use super::view::Look;
-use crate::attempt::Nanos;
+use crate::after::After;
+use crate::attempt::{Attempt, Nanos};
 use crate::board::{Board, DEFAULT_ROWS, Glance, Watched};
 use crate::engine::{Engine, Loss};
 use crate::evidence::Segments;
@@ -179,6 +180,11 @@ impl Screen {
     /// Counts an ended attempt, listed or not.
     pub(super) fn tally(&mut self, view: &AttemptView<'_>) {
         self.board.tally(view);
+    }
+
+    /// Counts what came after a completion.
+    pub(super) fn followed(&mut self, attempt: &Attempt, after: After) {
+        self.board.follow(attempt, after);
     }
 
     /// Takes an ended attempt and its segments.

@@ -9,7 +9,8 @@ use jiff::tz::TimeZone;
 use super::GONE;
 use super::losses::Losses;
 use super::screen::{Screen, Wake, World};
-use crate::attempt::Nanos;
+use crate::after::After;
+use crate::attempt::{Attempt, Nanos};
 use crate::cli::{ColumnArg, WatchArgs, WatchFormat};
 use crate::engine::Loss;
 use crate::evidence::Segments;
@@ -251,6 +252,13 @@ impl View {
     pub(super) fn tally(&mut self, view: &AttemptView<'_>) {
         if let Some(screen) = &mut self.screen {
             screen.tally(view);
+        }
+    }
+
+    /// What came after the completion of an attempt.
+    pub(super) fn followed(&mut self, attempt: &Attempt, after: After) {
+        if let Some(screen) = &mut self.screen {
+            screen.followed(attempt, after);
         }
     }
 

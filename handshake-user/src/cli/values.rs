@@ -22,6 +22,19 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The same, or 0; at most a minute.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    const MOST: Duration = Duration::from_secs(60);
+    if text.trim() == "0" {
+        return Ok(Duration::ZERO);
+    }
+    match duration(text) {
+        Ok(duration) if duration <= MOST => Ok(duration),
+        Ok(_) => Err("expected at most 60s".to_owned()),
+        Err(_) => Err("expected a duration with its unit, such as 3s or 500ms, or 0".to_owned()),
+    }
+}
+
 /// An outcome to record, or a group of them.
 pub(super) fn wanted() -> impl TypedValueParser<Value = Wanted> {
     let choice = |wanted: Wanted| PossibleValue::new(wanted.name()).help(wanted.words());

@@ -35,12 +35,14 @@ pub(super) fn load_object(options: &Options, keys: &Keys) -> Result<Ebpf, LoadEr
     let mask = buckets - 1;
     let fill_shift = sample::fill_shift(options.ring_size());
     let keep_frames = u32::from(options.keep_frames);
+    let watches = u32::from(options.watches);
     EbpfLoader::new()
         .override_global(name::TABLE_MASK, &mask, true)
         .override_global(name::FILL_SHIFT, &fill_shift, true)
         .override_global(name::KEY_LOW, &keys.low, true)
         .override_global(name::KEY_HIGH, &keys.high, true)
         .override_global(name::KEEP_FRAMES, &keep_frames, true)
+        .override_global(name::WATCHES, &watches, true)
         .map_max_entries(name::TABLE, buckets)
         .load(OBJECT)
         .map_err(|error| LoadError::from_object(&error))

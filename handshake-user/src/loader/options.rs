@@ -61,6 +61,8 @@ pub struct Options {
     /// Shall the first bytes of each frame follow its event? A ring then holds 2 events where it
     /// held 5.
     pub keep_frames: bool,
+    /// Is what comes after a completion wanted ([`crate::after`])?
+    pub watches: bool,
 }
 
 impl Default for Options {
@@ -72,6 +74,7 @@ impl Default for Options {
             ring_bytes: DEFAULT_RING_BYTES,
             table_buckets: DEFAULT_BUCKETS,
             keep_frames: false,
+            watches: false,
         }
     }
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
+use crate::after::{After, Next};
 use crate::attempt::{Attempt, Frames, Nanos, Opening};
 use crate::outcome::{Doubt, EndedBy, Outcome, Side};
 use crate::output::doctor::DoctorRecord;
@@ -116,6 +117,8 @@ pub struct AttemptRecord {
     /// It is part of a health check ("probe"), a scan or a flood.
     #[schemars(extend("enum" = ["probe", "scan", "flood", null]))]
     pattern: Option<&'static str>,
+    /// What came right after the completion; null if it was not completed, or that is unknown.
+    after: Option<AfterRecord>,
     /// Tags of the first packet, outermost first.
     encap: Vec<String>,
     /// Packet numbers; replay only.
@@ -167,6 +170,22 @@ struct OpeningRecord {
     len: u32,
     /// TTL or hop limit.
     ttl: u8,
+}
+
+/// What came right after a completion, for as long as `--after` says; times are since then.
+#[derive(Debug, Serialize, JsonSchema)]
+struct AfterRecord {
+    /// What it comes to: "data" is what one expects.
+    #[schemars(extend("enum" = Next::ALL.map(Next::name)))]
+    what: &'static str,
+    /// When that was seen; with "data" and "nothing", how long it was watched.
+    at_ns: Nanos,
+    /// SYN-ACKs that the server repeated although the third ACK had passed.
+    synack_retrans: u32,
+    /// The client's first byte; null if none was seen.
+    first_byte_client_ns: Option<Nanos>,
+    /// The server's first byte; null if none was seen.
+    first_byte_server_ns: Option<Nanos>,
 }
 
 /// An ICMP error that quotes the handshake.
@@ -441,6 +460,7 @@ pub fn attempt(view: &AttemptView<'_>) -> AttemptRecord {
         simultaneous: a.simultaneous,
         isn_repeat: a.isn_repeat,
         pattern: a.pattern.map(Pattern::name),
+        after: a.after.map(after),
         encap: encap(a),
         frames: (!live).then(|| frames(&a.frames)),
         iface: view.place.map(|place| place.interface.to_owned()),
@@ -449,6 +469,16 @@ pub fn attempt(view: &AttemptView<'_>) -> AttemptRecord {
         uncertain: live.then_some(a.uncertain.is_some()),
         doubt: a.uncertain.filter(|_| live).map(Doubt::name),
         one_in: (a.sample_shift > 0).then(|| one_in(a.sample_shift)),
+    }
+}
+
+fn after(after: After) -> AfterRecord {
+    AfterRecord {
+        what: after.next.name(),
+        at_ns: after.at,
+        synack_retrans: after.synack_retrans,
+        first_byte_client_ns: after.first_byte_client,
+        first_byte_server_ns: after.first_byte_server,
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::after::{After, Next};
 use crate::attempt::{Attempt, IcmpEnd, Nanos};
 use crate::outcome::{EndedBy, Outcome, Side};
 use crate::output::escape::Escaped;
@@ -145,9 +146,20 @@ pub(super) fn details(a: &Attempt) -> Vec<String> {
         }
     }
     details.extend(reason(a).map(|reason| format!("({reason})")));
+    details.extend(a.after.and_then(|after| followed(&after)));
     details.extend(a.pattern.map(|pattern| format!("({})", pattern.name())));
     details.extend(a.uncertain.map(|doubt| format!("(uncertain: {})", doubt.words())));
     details
+}
+
+/// What came right after the completion, unless it is what one expects.
+fn followed(after: &After) -> Option<String> {
+    let words = after.next.words()?;
+    Some(match after.next {
+        Next::NotAccepted => format!("(then {words} ×{})", after.synack_retrans),
+        Next::Nothing => format!("(then {words} for {})", duration(after.at)),
+        _ => format!("(then {words} after {})", duration(after.at)),
+    })
 }
 
 /// Why it ended so, where the outcome alone does not say it.

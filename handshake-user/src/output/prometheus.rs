@@ -149,6 +149,10 @@ fn services(families: &mut Families<'_>, scrape: &Scrape) -> fmt::Result {
         row.copies().map(move |(segment, count)| (with(row.service, segment), count))
     });
     families.counters(&name::SERVICE_RETRANSMITS, copies)?;
+    let after = rows.iter().flat_map(|row| {
+        row.after().map(move |(next, count)| (with(row.service, next.name()), count))
+    });
+    families.counters(&name::SERVICE_AFTER, after)?;
     let slow = rows.iter().flat_map(|row| {
         row.slow().map(move |(half, slow)| (with(row.service, half.name()), u64::from(slow)))
     });

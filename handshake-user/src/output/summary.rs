@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::after::Next;
 use crate::attempt::Nanos;
 use crate::outcome::Outcome;
 use crate::output::lines::duration;
@@ -42,6 +43,12 @@ fn attempts(s: &Summary, f: &mut Formatter<'_>) -> fmt::Result {
     }
     for (pattern, count) in s.patterns.iter().filter(|(_, count)| **count > 0) {
         writeln!(f, "  of these {count} with the pattern {pattern}: no failure of a service")?;
+    }
+    let words = |name: &str| Next::ALL.into_iter().find(|next| next.name() == name)?.words();
+    for (next, count) in &s.after {
+        if let Some(words) = words(next) {
+            writeln!(f, "  of those completed {count} after which {words} ({next})")?;
+        }
     }
     if s.hidden > 0 {
         writeln!(f, "  of these {} not printed: see --filter and --count", s.hidden)?;

@@ -6,9 +6,13 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use regex::RegexBuilder;
 
-use super::{Bound, End, FAILED, Fate, How, KEYS, Part, Pattern, Query, Span, Term, Test, meant};
+use super::{
+    Bound, End, FAILED, Fate, How, KEYS, Part, Pattern, Query, Span, Term, Test, UNSERVED, meant,
+};
+use crate::after::Next;
 use crate::interfaces::glob;
 use crate::outcome::Outcome;
+use crate::pattern::Pattern as Kind;
 use crate::snapshot::Role;
 
 /// Bytes that a compiled regular expression may take.
@@ -249,6 +253,8 @@ pub(super) fn of_key(key: &str, value: &str) -> Result<Test, Problem> {
         "latency" => Test::Latency(Part::Total, each(value, LATENCY, latency)?),
         "latency-server" => Test::Latency(Part::Server, each(value, LATENCY, latency)?),
         "latency-client" => Test::Latency(Part::Client, each(value, LATENCY, latency)?),
+        "after" => Test::After(each(value, AFTER, after)?),
+        "pattern" => Test::Pattern(each(value, PATTERN, pattern)?),
         key if meant::is_of_sockets(key) => return Err(Problem::NotSeen { key: key.to_owned() }),
         _ => return Err(Problem::Key { key: key.to_owned(), meant: None }),
     })
@@ -257,6 +263,8 @@ pub(super) fn of_key(key: &str, value: &str) -> Result<Test, Problem> {
 const PORT: &str = "a port from 1 to 65535, or two with - between";
 const HOST: &str = "an address, a network such as 10.0.0.0/8, or an address with a port";
 const OUTCOME: &str = "the name of an outcome, a glob of one, or \"failed\"";
+const AFTER: &str = "what came after a completion, such as reset-by-server, or \"unserved\"";
+const PATTERN: &str = "probe, scan or flood";
 const LATENCY: &str = "a duration after >, >=, < or <=, such as >100ms";
 
 fn each<T>(
@@ -304,6 +312,19 @@ pub(super) fn fate(text: &str) -> Option<Fate> {
     }
     let named = Outcome::ALL.iter().any(|outcome| glob(text, outcome.name()));
     named.then(|| Fate::Named(text.to_owned()))
+}
+
+/// A name, or a glob of some.
+fn one_of(text: &str, mut names: impl Iterator<Item = &'static str>) -> Option<String> {
+    names.any(|name| glob(text, name)).then(|| text.to_owned())
+}
+
+fn after(text: &str) -> Option<String> {
+    one_of(text, Next::ALL.into_iter().map(Next::name).chain([UNSERVED]))
+}
+
+fn pattern(text: &str) -> Option<String> {
+    one_of(text, Kind::ALL.into_iter().map(Kind::name))
 }
 
 pub(super) fn role(text: &str) -> Option<Role> {

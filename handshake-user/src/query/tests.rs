@@ -172,7 +172,7 @@ fn an_error_names_the_term_its_place_and_what_was_meant() {
         ),
         (
             "xyz:1",
-            r#""xyz:1" at 1: there is no key "xyz"; there are port, client-port, server-port, host, net, client, server, outcome, role, iface, vlan, retrans, latency, latency-server, latency-client"#,
+            r#""xyz:1" at 1: there is no key "xyz"; there are port, client-port, server-port, host, net, client, server, outcome, role, iface, vlan, retrans, latency, latency-server, latency-client, after, pattern"#,
         ),
         ("é  443", r#""é" at 1: expected key:value or /text/; did you mean /é/?"#),
         ("443", r#""443" at 1: expected key:value or /text/; did you mean port:443?"#),
@@ -198,7 +198,7 @@ fn an_error_names_the_term_its_place_and_what_was_meant() {
         ),
         (
             "é:1 host:10.0.0.0/33",
-            r#""é:1" at 1: there is no key "é"; there are port, client-port, server-port, host, net, client, server, outcome, role, iface, vlan, retrans, latency, latency-server, latency-client"#,
+            r#""é:1" at 1: there is no key "é"; there are port, client-port, server-port, host, net, client, server, outcome, role, iface, vlan, retrans, latency, latency-server, latency-client, after, pattern"#,
         ),
         (
             "/é/ host:10.0.0.0/33",

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::after::{Next, Totals};
 use crate::attempt::Nanos;
 use crate::outcome::Outcome;
 use crate::series::distribution::Distribution;
@@ -66,6 +67,8 @@ pub struct ServiceRow {
     pub failures: Outcomes,
     /// Copies of SYNs and of SYN-ACKs in them.
     pub copies: [u64; 2],
+    /// Completed attempts by what came next.
+    pub after: Totals,
     /// Is a half of it slow now, in the order of [`Half::ALL`]? None if it has never been.
     pub slow: [Option<bool>; Half::ALL.len()],
     /// Attempts open now.
@@ -98,10 +101,15 @@ impl ServiceRow {
         Half::ALL.into_iter().zip(self.slow).filter_map(|(half, slow)| Some((half, slow?)))
     }
 
+    /// What came after completions that it shows: what did.
+    pub fn after(&self) -> impl Iterator<Item = (Next, u64)> {
+        Next::ALL.into_iter().zip(self.after).filter(|(_, count)| *count > 0)
+    }
+
     fn series(&self) -> usize {
         let seconds = if self.seconds.is_some() { 2 } else { 0 };
         let counts = self.outcomes().count() + self.failures().count() + self.copies().count();
-        2 + counts + seconds + self.slow().count()
+        2 + counts + seconds + self.slow().count() + self.after().count()
     }
 }
 

@@ -8,15 +8,16 @@
 
 use handshake_common::abi::{COUNTERS, Counter, PACKET_CLASSES};
 use handshake_common::event::{Event, kind};
-use handshake_common::filter::{MemoryBucket, Tick};
+use handshake_common::filter::{MemoryBucket, Tick, sweep};
 use handshake_common::flow::Keys;
 use handshake_common::observe::{Sink, What, observe};
 use handshake_common::packet::SliceFrame;
 use handshake_common::packet::ethernet::Link;
 use handshake_common::packet::tunnel::{self, Layers};
 
-use crate::attempt::{Observation, SourceId};
+use crate::attempt::{Key, Observation, SourceId};
 use crate::capture::Record;
+use crate::tracker::{Entries, Numbers};
 
 mod group;
 mod table;
@@ -42,6 +43,7 @@ pub struct Replay {
     table: Table,
     counters: [u64; COUNTERS],
     undecoded: u64,
+    watches: bool,
 }
 
 impl Default for Replay {
@@ -60,7 +62,14 @@ impl Replay {
     }
 
     fn with(table: Table) -> Self {
-        Self { table, counters: [0; COUNTERS], undecoded: 0 }
+        Self { table, counters: [0; COUNTERS], undecoded: 0, watches: false }
+    }
+
+    /// From now on what comes after a completion makes events ([`flag::WATCHED`]).
+    ///
+    /// [`flag::WATCHED`]: handshake_common::event::flag::WATCHED
+    pub fn watch(&mut self) {
+        self.watches = true;
     }
 
     /// Looks at one record; `Some` if the filter found it worth an event (time: the bits of the
@@ -74,6 +83,7 @@ impl Replay {
         let mut step = Step {
             table: &mut self.table,
             counters: &mut self.counters,
+            watches: self.watches,
             time_ns: record.time_ns.cast_unsigned(),
             event: None,
         };
@@ -112,10 +122,24 @@ impl Replay {
     }
 }
 
+impl Entries for Replay {
+    fn remembers(&self, key: &Key) -> bool {
+        let fingerprint = key.fingerprint(&KEYS);
+        sweep::numbers(self.table.holding(fingerprint), fingerprint).is_some()
+    }
+
+    fn retire(&self, key: &Key, syn: Numbers) -> bool {
+        let fingerprint = key.fingerprint(&KEYS);
+        let table = self.table.holding(fingerprint);
+        sweep::retire(table, fingerprint, |(client_next, _)| syn.lead_to(client_next))
+    }
+}
+
 /// The world around one record.
 struct Step<'a> {
     table: &'a mut Table,
     counters: &'a mut [u64; COUNTERS],
+    watches: bool,
     time_ns: u64,
     event: Option<Event>,
 }
@@ -139,6 +163,10 @@ impl Sink<SliceFrame<'_>> for Step<'_> {
     fn tick(&self) -> Tick {
         // About a millisecond.
         (self.time_ns >> 20) as Tick
+    }
+
+    fn watches(&self) -> bool {
+        self.watches
     }
 
     fn count(&mut self, counter: Counter) {

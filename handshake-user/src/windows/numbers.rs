@@ -3,6 +3,7 @@
 use super::ring::Ring;
 use super::sum::{Field, Part, Sum};
 use super::{ByWindow, Window};
+use crate::after::Next;
 use crate::attempt::Nanos;
 use crate::outcome::Outcome;
 use crate::snapshot::Percentiles;
@@ -28,6 +29,10 @@ pub struct Numbers {
     pub begun: u64,
     /// Copies of SYNs and SYN-ACKs by when they were seen; known only of all together.
     pub copies: u64,
+    /// Completed attempts of which it is known what came next ([`crate::after`]).
+    pub followed: u64,
+    /// Those that the server did not serve, in the order of [`Next::UNSERVED`].
+    pub unserved: [u64; Next::UNSERVED.len()],
     /// SYN to SYN-ACK where nothing was sent twice.
     pub server: Percentiles,
     /// SYN-ACK to third ACK, likewise.
@@ -52,6 +57,8 @@ impl Numbers {
             retransmitted: sum.of(Field::Retransmitted),
             begun: sum.of(Field::Begun),
             copies: sum.of(Field::Copies),
+            followed: sum.of(Field::Followed),
+            unserved: sum.unserved(),
             server: sum.percentiles(&[Part::Server]),
             client: sum.percentiles(&[Part::Client]),
             total: sum.percentiles(&[Part::Total]),
@@ -68,6 +75,12 @@ impl Numbers {
     #[must_use]
     pub fn ended(&self) -> u64 {
         self.outcomes.iter().sum()
+    }
+
+    /// Completed attempts that the server did not serve.
+    #[must_use]
+    pub fn not_served(&self) -> u64 {
+        self.unserved.iter().sum()
     }
 
     /// Attempts completed.

@@ -1,6 +1,7 @@
 //! What is counted, and its sum over some time.
 
 use super::scale::{self, BUCKETS};
+use crate::after::{After, Next};
 use crate::attempt::{Attempt, Nanos};
 use crate::outcome::Outcome;
 use crate::snapshot::Percentiles;
@@ -25,10 +26,14 @@ pub(super) enum Field {
     Begun,
     /// Copies when they were seen.
     Copies,
+    /// Completed attempts whose watch ([`crate::after`]) is over.
+    Followed,
+    /// Those that the server did not serve, in the order of [`Next::UNSERVED`].
+    Unserved,
 }
 
 /// Counts by outcome and the others.
-const FIELDS: usize = Field::Copies as usize + 1;
+const FIELDS: usize = Field::Unserved as usize + Next::UNSERVED.len();
 
 impl Field {
     pub(super) fn which(self) -> u16 {
@@ -111,6 +116,18 @@ pub(super) fn changes(attempt: &Attempt) -> Changes {
     changes
 }
 
+/// What the end of the watch after a completion adds.
+pub(super) fn changes_after(attempt: &Attempt, after: After) -> Changes {
+    let end = attempt.t_end.unwrap_or(attempt.t_first);
+    let at = end.saturating_add(after.at);
+    let mut changes = Changes { at, is_completed: false, words: [(0, 0); 9], len: 0 };
+    changes.push(Field::Followed.which(), 1);
+    if let Some(kind) = Next::UNSERVED.into_iter().position(|one| one == after.next) {
+        changes.push(Field::Unserved.which() + kind as u16, 1);
+    }
+    changes
+}
+
 /// Counts over some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sum {
@@ -147,6 +164,13 @@ impl Sum {
 
     pub(super) fn of(&self, field: Field) -> u64 {
         self.counts[field as usize]
+    }
+
+    /// Completed attempts that were not served, in the order of [`Next::UNSERVED`].
+    pub(super) fn unserved(&self) -> [u64; Next::UNSERVED.len()] {
+        let mut unserved = [0; Next::UNSERVED.len()];
+        unserved.copy_from_slice(&self.counts[Field::Unserved as usize..]);
+        unserved
     }
 
     /// Attempts ended, by outcome in its order.

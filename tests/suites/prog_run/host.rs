@@ -101,6 +101,10 @@ impl Sink<SliceFrame<'_>> for Host {
         self.sample_shift
     }
 
+    fn watches(&self) -> bool {
+        self.sample_shift == 0
+    }
+
     fn count(&mut self, counter: Counter) {
         self.counters[counter as usize] += 1;
     }

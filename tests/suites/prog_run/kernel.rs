@@ -53,6 +53,7 @@ impl Kernel {
             .override_global(name::KEY_LOW, &KEYS.low, true)
             .override_global(name::KEY_HIGH, &KEYS.high, true)
             .override_global(name::KEEP_FRAMES, &keep_frames, true)
+            .override_global(name::WATCHES, &1_u32, true)
             .map_max_entries(name::TABLE, BUCKETS)
             .load(OBJECT)
             .expect("the object loads (are you root?)");

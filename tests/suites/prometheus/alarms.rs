@@ -6,6 +6,7 @@
 //! [`SCALE`].
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -19,6 +20,7 @@ use handshake_tests::frame::{RST, Segment};
 use handshake_tests::lab::{Family, Lab, Namespace, veth};
 use handshake_tests::process::{eventually, tether};
 use handshake_tests::prometheus::Prometheus;
+use handshake_tests::socket::abort_on_close;
 use handshake_tests::traffic::{
     self, CLOSED, HTTP, LOSSY, Loss, PUPPETS, Puppet, SILENT, Services, Side,
 };
@@ -31,6 +33,8 @@ const SCALE: u64 = 20;
 const PORT: u16 = 19435;
 const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(40);
+/// Port of a server that accepts and resets.
+const RESETTING: u16 = 8091;
 
 /// A rule file whose durations, after `for:` and in brackets, are divided by [`SCALE`].
 fn scaled(rules: &str) -> String {
@@ -126,6 +130,12 @@ const SCENARIOS: &[Scenario] = &[
         story: blind,
         alerts: &[("HandshakeBlind", None)],
     },
+    Scenario {
+        name: "unserved",
+        arguments: &["-i", "srv0"],
+        story: unserved,
+        alerts: &[("HandshakeServiceUnserved", Some(RESETTING))],
+    },
     Scenario { name: "checks", arguments: &["-i", "srv0"], story: checked, alerts: &[] },
     Scenario { name: "scan", arguments: &["-i", "srv0"], story: scanned, alerts: &[] },
     Scenario {
@@ -156,6 +166,19 @@ fn outage(lab: &Lab, stop: &AtomicBool) -> Result<()> {
         connect(lab)?;
         traffic::refused(lab, Family::V4)?;
         traffic::silent(lab, Family::V4, Duration::from_millis(30)).map(drop)
+    })
+}
+
+/// One service resets every connection that it accepts.
+fn unserved(lab: &Lab, stop: &AtomicBool) -> Result<()> {
+    let listener = lab.server.enter(|| TcpListener::bind(("0.0.0.0", RESETTING)))??;
+    let address = lab.server(Family::V4, RESETTING);
+    repeat(stop, || {
+        connect(lab)?;
+        let client = lab.client.enter(|| TcpStream::connect(address))??;
+        abort_on_close(&listener.accept()?.0)?;
+        drop(client);
+        Ok(())
     })
 }
 
@@ -268,8 +291,10 @@ fn deployed(lab: &Lab, stop: &AtomicBool) -> Result<()> {
                 let listener = lab.server.enter(|| TcpListener::bind(("0.0.0.0", SERVER)))??;
                 listener.set_nonblocking(true)?;
                 while is_up.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed) {
-                    if listener.accept().is_err() {
-                        thread::sleep(Duration::from_millis(2));
+                    match listener.accept() {
+                        // A client that has gone already is none that was not served.
+                        Ok((mut client, _)) => drop(client.write_all(b"hello")),
+                        Err(_) => thread::sleep(Duration::from_millis(2)),
                     }
                 }
                 drop(listener);

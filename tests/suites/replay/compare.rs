@@ -9,7 +9,7 @@ use crate::corpus::Case;
 use crate::product::Run;
 
 /// Fields that identify or illustrate, and one that the oracle does not judge: not compared.
-const NOT_COMPARED: [&str; 3] = ["id", "frames", "pattern"];
+const NOT_COMPARED: [&str; 4] = ["id", "frames", "pattern", "after"];
 /// Classes of TCP segments.
 const TCP: [&str; 7] =
     ["syn", "synack", "handshake-ack", "rst", "ack-other", "rst-other", "ignored"];

@@ -39,6 +39,7 @@ pub(crate) fn replay(capture: &[u8]) -> Run {
         files: Vec::new(),
         format: ReplayFormat::Json,
         timeout: TIMEOUT,
+        after: Duration::from_secs(3),
         linger: LINGER,
         filters: Vec::new(),
     };
@@ -61,9 +62,11 @@ pub(crate) fn replay(capture: &[u8]) -> Run {
     }
 }
 
-/// With a filter table of `buckets` buckets.
+/// With a filter table of `buckets` buckets, which also watches what comes after completions and is never
+/// told that a watch is over.
 pub(crate) fn replay_filtered(capture: &[u8], buckets: u32) -> Run {
     let mut source = Replay::new(buckets);
+    source.watch();
     track(capture, |record| source.feed(record))
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use crate::program::{capture, path_text, run};
 
 /// Fields of a replayed attempt, in their order; docs/outcomes.md says what each means.
-const REPLAY: [&str; 38] = [
+const REPLAY: [&str; 39] = [
     "id",
     "client_ip",
     "client_port",
@@ -55,6 +55,7 @@ const REPLAY: [&str; 38] = [
     "simultaneous",
     "isn_repeat",
     "pattern",
+    "after",
     "encap",
     "frames",
 ];

@@ -34,7 +34,7 @@ fn syn_ack(memory: &[MemoryBucket], flow: u64, now: Tick) -> Table {
 }
 
 fn third_ack(memory: &[MemoryBucket], flow: u64) -> Pending {
-    on_segment(memory, flow, true, &header(Flags::ACK, CLIENT + 1, SERVER + 1), 0)
+    on_segment(memory, flow, true, &header(Flags::ACK, CLIENT + 1, SERVER + 1), 0, false)
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn what_has_no_syn_between_two_looks_expires_wherever_it_lies() {
     // Other segments are no sign of life: only SYNs and SYN-ACKs put a deadline off.
     for flow in silent {
         assert_eq!(
-            on_segment(&table[..], *flow, false, &header(Flags::ACK, 1, 2), 0),
+            on_segment(&table[..], *flow, false, &header(Flags::ACK, 1, 2), 0, false),
             Pending::Yes
         );
     }

@@ -51,7 +51,7 @@ impl World {
 
     fn ack(&self, flow: u64) -> Pending {
         let tcp = header(Flags::ACK, CLIENT + 1, SERVER + 1);
-        on_segment(self.memory(), flow, true, &tcp, 0)
+        on_segment(self.memory(), flow, true, &tcp, 0, false)
     }
 
     fn has(&self, flow: u64) -> bool {

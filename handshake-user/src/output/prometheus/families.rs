@@ -120,6 +120,8 @@ families! {
     SERVICE_RETRANSMITS = Counter "handshake_service_retransmits_total"
         ["server_address", "server_port", "segment"]
         "Copies of SYNs and SYN-ACKs in ended attempts at one of the busiest services";
+    SERVICE_AFTER = Counter "handshake_service_after_total" ["server_address", "server_port", "after"]
+        "Completed attempts at one of the busiest services, by what came right after";
     SERVICE_SLOW = Gauge "handshake_service_slow" ["server_address", "server_port", "half"]
         "1 if that half of the handshakes is slower than is usual for the service, 0 if it was";
     SERVICE_LATENCY = Histogram "handshake_service_latency_seconds"

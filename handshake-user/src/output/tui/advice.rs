@@ -1,6 +1,7 @@
 //! What an outcome means and what to check next, in two or three sentences: where nobody has the
 //! documents at hand. `docs/outcomes.md` says more.
 
+use crate::after::Next;
 use crate::board::Row;
 use crate::outcome::{Outcome, Side};
 
@@ -10,6 +11,7 @@ pub(super) fn advice(row: &Row) -> String {
     let port = a.key.server.port;
     let queues = "nstat -az TcpExtListenDrops TcpExtListenOverflows";
     match a.outcome {
+        _ if let Some(text) = a.after.and_then(|after| unserved(after.next, port)) => text,
         Outcome::Completed | Outcome::SimultaneousOpen if row.is_slow() => slow(row),
         Outcome::Completed | Outcome::SimultaneousOpen => {
             "It completed. Server is the time from SYN to SYN-ACK, client that from there to the third ACK, as \
@@ -55,6 +57,28 @@ pub(super) fn advice(row: &Row) -> String {
         Outcome::Evicted => "More attempts were open than --max-attempts. If that happens without a flood, raise it."
             .to_owned(),
     }
+}
+
+/// The handshake was completed, and the server did not serve it.
+fn unserved(next: Next, port: u16) -> Option<String> {
+    Some(match next {
+        Next::ResetByServer => format!(
+            "The handshake was completed, then the server reset the connection: an application that closes with data \
+             unread, or a proxy without a backend. Next: the log of what listens on port {port}; on the server: \
+             nstat -az TcpExtTCPAbortOnClose TcpExtTCPAbortOnData."
+        ),
+        Next::ClosedWithoutData => format!(
+            "The handshake was completed, then the server closed the connection without a byte: an access list of the \
+             application, a limit of connections, or a proxy without a backend. Next: the log of what listens on port \
+             {port}."
+        ),
+        Next::NotAccepted => format!(
+            "The client holds the connection for open, but the server repeats its SYN-ACK: it never took the third ACK. \
+             Its accept queue is full, or the ACK is lost on the way to it. Next, on the server: ss -ltn 'sport = \
+             :{port}' (Recv-Q against Send-Q); nstat -az TcpExtListenOverflows."
+        ),
+        _ => return None,
+    })
 }
 
 /// Something was sent twice, or it took long.

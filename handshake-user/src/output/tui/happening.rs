@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::sheet::{failures, who};
+use super::sheet::{failures, unserved, who};
 use super::state::Ui;
 use super::text::{clock, count, cut, latency, percent, put, rate, span};
 use super::theme::Theme;
@@ -15,6 +15,7 @@ use crate::attempt::Nanos;
 use crate::board::{Board, Failing, Standing};
 use crate::pattern::ProbeView;
 use crate::slow::Why;
+use crate::windows::Numbers;
 
 /// One line for so many of the screen.
 const LINES_A_LINE: u16 = 4;
@@ -25,6 +26,8 @@ const RECENT: Nanos = 5_000_000_000;
 
 /// Scans, health checks and services named on a line, or line by line.
 const MOST_NAMED: usize = 3;
+/// Fewer attempts that were completed and not served are not told.
+const FEWEST_UNSERVED: u64 = 3;
 /// A scan that has been quiet for longer is told no more.
 const LATELY: Nanos = 60_000_000_000;
 
@@ -63,6 +66,9 @@ fn few(ui: &Ui, board: &Board) -> Vec<Line> {
         if let Some(line) = slow(board).first().and_then(|standing| slow_line(standing, ui)) {
             return vec![(line, ui.theme.doubtful())];
         }
+        if let Some(line) = unserving(ui, board).into_iter().next() {
+            return vec![(line, ui.theme.bad())];
+        }
         let busiest = busiest(ui, board, 1);
         return busiest.into_iter().map(|line| (line, Style::new())).collect();
     };
@@ -80,8 +86,10 @@ fn many(ui: &Ui, board: &Board, most: usize) -> Vec<Line> {
     let theme = ui.theme;
     let failing = failing(board);
     let slow = slow(board);
+    let unserving = unserving(ui, board);
     let mut lines = Vec::new();
     let title = match failing.len() {
+        0 if !unserving.is_empty() => "no service fails, but:".to_owned(),
         0 => "no service fails; the busiest:".to_owned(),
         1 => "1 service fails".to_owned(),
         all => format!("{all} services fail (2 shows all)"),
@@ -93,13 +101,15 @@ fn many(ui: &Ui, board: &Board, most: usize) -> Vec<Line> {
             style(failing, board, theme),
         ));
     }
-    if failing.is_empty() {
+    if failing.is_empty() && unserving.is_empty() {
         let busiest = busiest(ui, board, most);
         if busiest.is_empty() {
             lines[0].0 = "no service fails".to_owned();
         }
         lines.extend(busiest.into_iter().map(|line| (format!("  {line}"), Style::new())));
     }
+    let told = unserving.iter().take(most.div_ceil(2));
+    lines.extend(told.map(|line| (format!("  {line}"), theme.bad())));
     for standing in slow.iter().take(most.div_ceil(2)) {
         lines.extend(slow_line(standing, ui).map(|line| (line, theme.doubtful())));
     }
@@ -165,6 +175,25 @@ fn slow_line(standing: &Standing, ui: &Ui) -> Option<String> {
     };
     let (name, half) = (who(standing.who), slow.half.name());
     Some(format!("slow: {name} {half} side since {}: {why}", clock(since, &ui.zone)))
+}
+
+/// Services that complete handshakes and do not serve most of them, within the window; the most first.
+fn unserving(ui: &Ui, board: &Board) -> Vec<String> {
+    let window = ui.window;
+    let is_unserving = |numbers: &Numbers| {
+        let number = numbers.not_served();
+        number >= FEWEST_UNSERVED && number * 2 >= numbers.followed
+    };
+    let mut services: Vec<&Standing> =
+        board.services.iter().filter(|one| is_unserving(one.of(window))).collect();
+    services.sort_by_key(|one| (Reverse(one.of(window).not_served()), one.who));
+    let line = |one: &Standing| {
+        let numbers = one.of(window);
+        let what = unserved(numbers, ui.theme);
+        let all = count(numbers.followed);
+        format!("not served after completing: {}: {what} of {all}", who(one.who))
+    };
+    services.into_iter().map(line).collect()
 }
 
 /// The busiest services of the window.

@@ -12,6 +12,7 @@ use super::table::{Cell, Column, Shape, Table, Widths, room_below};
 use super::text::{clock, count, cut, latency, percent, put, rate};
 use super::theme::Theme;
 use super::window;
+use crate::after::Next;
 use crate::board::{Board, Standing, Who};
 use crate::outcome::Outcome;
 use crate::pattern::Flood;
@@ -25,6 +26,7 @@ enum By {
     Completion,
     Failed,
     Outcomes,
+    Unserved,
     Since,
     HalfOpen,
     ServerP50,
@@ -37,12 +39,13 @@ enum By {
     Flood,
 }
 
-const ALL: [By; 15] = [
+const ALL: [By; 16] = [
     By::Who,
     By::Rate,
     By::Completion,
     By::Failed,
     By::Outcomes,
+    By::Unserved,
     By::Since,
     By::HalfOpen,
     By::ServerP50,
@@ -150,6 +153,7 @@ fn compare(by: By, one: &Standing, two: &Standing, window: Window) -> Ordering {
         }
         By::Failed => one.failed(window).cmp(&two.failed(window)),
         By::Outcomes => first.outcomes[3..].cmp(&second.outcomes[3..]),
+        By::Unserved => number(Numbers::not_served),
         By::Since => one.failing.map(|f| f.since).cmp(&two.failing.map(|f| f.since)),
         By::HalfOpen => one.half_open.cmp(&two.half_open),
         By::ServerP50 => number(|numbers| numbers.server.p50_ns),
@@ -172,6 +176,7 @@ fn column(by: By, title: &'static str) -> Column {
         By::Completion => number("compl", 6, 2),
         By::Failed => number("failed", 7, 1),
         By::Outcomes => text("failures", 16, 5),
+        By::Unserved => number("unserved", 8, 7),
         By::Since => text("since", 8, 3),
         By::HalfOpen => number("half", 5, 4),
         By::ServerP50 => number("srv p50", 8, 8),
@@ -270,9 +275,12 @@ fn cell(
                 format!("slow ({} side) since {}", slow.half.name(), clock(since, zone))
             });
             let failures = Some(failures(&n.outcomes, theme)).filter(|text| !text.is_empty());
-            let texts: Vec<String> = slow.into_iter().chain(failures).collect();
+            let unserved = Some(unserved(n, theme)).filter(|text| !text.is_empty());
+            let unserved = unserved.map(|text| format!("completed, then {text}"));
+            let texts: Vec<String> = slow.into_iter().chain(failures).chain(unserved).collect();
             Cell::plain(texts.join(", "))
         }
+        By::Unserved => Cell::styled(count(n.not_served()), bad(n.not_served())),
         By::Since => {
             let since = s.failing.map(|failing| clock(failing.since, zone));
             Cell::styled(since.unwrap_or_default(), theme.bad())
@@ -310,6 +318,18 @@ pub(super) fn who(who: Who) -> String {
         Who::Peer(net) => net.to_string(),
         Who::Other => "(all others)".to_owned(),
     }
+}
+
+/// What the server did after completions instead of serving, the most frequent first.
+pub(super) fn unserved(numbers: &Numbers, theme: Theme) -> String {
+    let mut kinds: Vec<(u64, Next)> = numbers.unserved.into_iter().zip(Next::UNSERVED).collect();
+    kinds.retain(|(count, _)| *count > 0);
+    kinds.sort_by_key(|(count, next)| (std::cmp::Reverse(*count), *next));
+    let texts: Vec<String> = kinds
+        .iter()
+        .map(|(number, next)| format!("{} {}{}", next.name(), theme.times(), count(*number)))
+        .collect();
+    texts.join(", ")
 }
 
 /// Failures by outcome, the most frequent first.

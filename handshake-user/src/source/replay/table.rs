@@ -137,7 +137,8 @@ mod tests {
         assert!((1..=88).all(|flow| is_known(&mut table, flow)));
         // A place that becomes free is used before another is lost.
         let rst = Header { flags: Flags(Flags::RST), seq: 101, ..SYN };
-        let ended = on_segment(table.holding(fingerprint(30)), fingerprint(30), true, &rst, 0);
+        let ended =
+            on_segment(table.holding(fingerprint(30)), fingerprint(30), true, &rst, 0, false);
         assert_eq!((ended, is_known(&mut table, 30)), (Pending::Yes, false));
         assert_eq!(begin(&mut table, 89), Effect::New);
         assert_eq!(begin(&mut table, 90), Effect::EvictedOneSided);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use handshake_common::abi::COUNTERS;
 use handshake_common::event::{Event, kind};
 use handshake_common::packet::tunnel::Layers;
+use handshake_user::after::{After, Next};
 use handshake_user::attempt::{Nanos, Observation};
 use handshake_user::census::{Begun, Census};
 use handshake_user::metrics::Metrics;
@@ -92,6 +93,9 @@ impl World {
             let place = Some(Self::place_of(&mut self.names, attempt.source));
             self.metrics.record(&attempt);
             self.series.record(&AttemptView { attempt: &attempt, place, to_wall: 0 });
+            if attempt.outcome.is_completed() {
+                self.series.followed(&attempt, ANSWERED);
+            }
         }
     }
 
@@ -229,6 +233,15 @@ impl World {
         scrape
     }
 }
+
+/// What came after every completion.
+const ANSWERED: After = After {
+    next: Next::Data,
+    at: 3 * MS,
+    synack_retrans: 0,
+    first_byte_client: Some(MS),
+    first_byte_server: Some(3 * MS),
+};
 
 /// A little of everything.
 pub(crate) fn everything() -> World {

@@ -2,6 +2,7 @@
 //! at four sizes.
 
 use handshake_tests::golden::assert_golden;
+use handshake_user::after::Next;
 use handshake_user::outcome::Outcome;
 
 use super::world::{self, MONOCHROME, SECOND, World, press, shown, ui};
@@ -210,6 +211,28 @@ fn health_checks_and_cancelled_connects_are_no_failures() {
     assert_scene("probes", &world);
     let services = after(&world, "2", 120, 40);
     assert!(services.lines().filter(|line| line.contains("100%")).count() == 2, "{services}");
+}
+
+#[test]
+fn a_service_that_completes_and_does_not_serve_is_named() {
+    const PROXY: &str = "10.77.2.3:443";
+    let mut world = healthy(60);
+    for _ in 0..90 {
+        good(&mut world);
+        world.complete_then(30, PROXY, 500_000, Next::ResetByServer);
+        world.complete_then(31, PROXY, 500_000, Next::ClosedWithoutData);
+        // What the client ends is not held against the server.
+        world.complete_then(32, DATABASE, 500_000, Next::ClosedByClient);
+        world.second(&[]);
+    }
+    let screen = after(&world, "", 120, 40);
+    let told = "not served after completing: 10.77.2.3:443: reset-by-server ×60, closed-without-data ×60 of 120";
+    assert!(screen.contains(told), "{screen}");
+    assert!(!screen.contains("not served after completing: 10.77.2.2"), "{screen}");
+    assert!(after(&world, "", 40, 12).contains("10.77.2.3:443"), "on a small screen, too");
+    let services = after(&world, "2", 200, 60);
+    assert!(services.contains("completed, then reset-by-server ×60"), "{services}");
+    assert_scene("unserved", &world);
 }
 
 #[test]

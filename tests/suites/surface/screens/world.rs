@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use handshake_common::abi::{COUNTERS, Counter, Hook};
+use handshake_user::after::{After, Next};
 use handshake_user::attempt::{Attempt, Endpoint, IcmpEnd, Key, Nanos, OpenView};
 use handshake_user::board::{Board, Glance, Watched};
 use handshake_user::outcome::{EndedBy, Outcome, Side};
@@ -49,8 +50,13 @@ impl World {
         }
     }
 
-    /// A handshake that took so long in all, most of it at the server.
+    /// A handshake that took so long in all, most of it at the server; then both sides send data.
     pub(crate) fn complete(&mut self, client: u16, server: &str, total_ns: u64) {
+        self.complete_then(client, server, total_ns, Next::Data);
+    }
+
+    /// The same, and what came next.
+    pub(crate) fn complete_then(&mut self, client: u16, server: &str, total_ns: u64, next: Next) {
         let total = Nanos::try_from(total_ns).expect("short");
         let mut attempt = self.attempt(client, server, Outcome::Completed, total);
         let begin = attempt.t_first;
@@ -58,6 +64,14 @@ impl World {
         attempt.t_syn = Some(begin);
         attempt.t_synack = Some(begin + total * 2 / 3);
         attempt.t_ack = Some(begin + total);
+        let byte = (next == Next::Data).then_some(1_000_000);
+        attempt.after = Some(After {
+            next,
+            at: 1_000_000,
+            synack_retrans: u32::from(next == Next::NotAccepted),
+            first_byte_client: byte,
+            first_byte_server: byte,
+        });
         self.end(&attempt);
     }
 
@@ -134,6 +148,9 @@ impl World {
         let place = Place { interface: &self.interface, hook: "tc-ingress", role: Role::Forwarded };
         let view = AttemptView { attempt, place: Some(place), to_wall: 0 };
         self.board.tally(&view);
+        if let Some(after) = attempt.after {
+            self.board.follow(attempt, after);
+        }
         self.board.record(&view, None);
         self.outcomes[attempt.outcome as usize] += 1;
         self.retransmits += u64::from(attempt.syn_retrans + attempt.synack_retrans);
