@@ -229,7 +229,10 @@ impl Aftermath {
         let key = Key::from_client(event);
         // One before the sequence number that follows the SYN; the segment may come later.
         let syn = Numbers { isn: event.seq.wrapping_sub(1), payload: 0 };
-        let Some(id) = judged.attempt.filter(|_| self.span > 0 && self.watches.len() < MOST) else {
+        // Then its attempt will be handed over.
+        let is_completed = judged.verdict == Verdict::Completes;
+        let has_room = self.span > 0 && self.watches.len() < MOST;
+        let Some(id) = judged.attempt.filter(|_| is_completed && has_room) else {
             table.retire(&key, syn);
             return;
         };
@@ -283,11 +286,7 @@ impl Aftermath {
             let syn = Numbers { isn: watch.client_isn, payload: 0 };
             let was_there = table.retire(&watch.key, syn);
             watch.is_lossy |= !was_there && !watch.is_over;
-            match &watch.attempt {
-                Some(_) => self.end(id),
-                // Its completion was none to the tracker.
-                None => drop(self.forget(id)),
-            }
+            self.end(id);
         }
     }
 

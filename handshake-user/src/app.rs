@@ -10,6 +10,7 @@ mod once;
 mod pace;
 mod recording;
 mod reload;
+mod report;
 mod screen;
 mod service;
 mod signals;
@@ -61,6 +62,9 @@ const TELL: Duration = Duration::from_secs(1);
 const EVIDENCE_BYTES: usize = 16 << 20;
 /// What is said of an interface that is gone.
 const GONE: &str = "the interface is gone";
+
+/// How long `--once` watches unless told otherwise.
+const ONCE: Duration = Duration::from_secs(10);
 
 const STDOUT: &str = "cannot write to standard output";
 
@@ -128,7 +132,7 @@ struct Watching<'a> {
 impl<'a> Watching<'a> {
     /// Loads, attaches, and says what it does.
     fn start(args: &'a WatchArgs, sources: Sources) -> Result<Self> {
-        let format = Format::choose(args.format)?;
+        let format = if args.once { Format::Once } else { Format::choose(args.format)? };
         // First, so that a signal that comes while attaching is not lost.
         let signals = Signals::hear()?;
         // Before the choice, so that nothing falls between.
@@ -221,7 +225,8 @@ impl<'a> Watching<'a> {
         self.give_up_privileges();
         self.service.ready(self.status());
         let far = Duration::from_secs(u64::from(u32::MAX));
-        let asked = self.args.duration.unwrap_or(far);
+        let once = self.args.once.then_some(ONCE);
+        let asked = self.args.duration.or(once).unwrap_or(far);
         let end = self.started.checked_add(asked).unwrap_or(self.started + far);
         let mut next_step = self.started;
         let mut next_check = self.started + CHECK;
@@ -333,6 +338,7 @@ impl<'a> Watching<'a> {
         }
         let now = self.places.now();
         let from = std::mem::replace(&mut self.told, now);
+        self.view.look(&self.engine, &self.places);
         let (change, count) = self.engine.sampling();
         self.view.sampling(change, count, now)?;
         self.view.losses(&self.engine.losses(), from, now)?;

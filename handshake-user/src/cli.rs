@@ -187,6 +187,43 @@ pub enum ColumnArg {
     Evidence,
 }
 
+/// A column of the services, or of the client networks, on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ServiceColumnArg {
+    /// Address and port, or network.
+    Name,
+    /// Attempts that ended, a second.
+    Rate,
+    /// Part that completed.
+    Completed,
+    /// Failures of the service.
+    Failed,
+    /// Failures by outcome.
+    Failures,
+    /// Completed, and then not served.
+    Unserved,
+    /// Since when it fails.
+    Since,
+    /// Half-open now.
+    HalfOpen,
+    /// SYN to SYN-ACK, median.
+    ServerP50,
+    /// SYN to SYN-ACK, 99th percentile.
+    ServerP99,
+    /// SYN-ACK to third ACK, median.
+    ClientP50,
+    /// SYN-ACK to third ACK, 99th percentile.
+    ClientP99,
+    /// Part in which something was sent again.
+    Retrans,
+    /// Ended by the client itself.
+    Cancelled,
+    /// Attempts that ended.
+    Ended,
+    /// When it was flooded.
+    Flood,
+}
+
 /// Options of `watch` that the help without a command shows.
 pub(crate) const COMMON: [&str; 10] = [
     "config",
@@ -284,6 +321,17 @@ pub struct WatchArgs {
           help_heading = HOW_LONG)]
     pub after: Duration,
 
+    /// Print one table of the services after --duration (10s), and end.
+    ///
+    /// What happened, and the services with completion, failures and latencies: those that fail first.
+    #[arg(long, conflicts_with = "format", help_heading = OUTPUT)]
+    pub once: bool,
+
+    /// Services in the table of --once.
+    #[arg(long, value_name = "N", default_value = "20", value_parser = values::top, requires = "once",
+          help_heading = OUTPUT)]
+    pub top: usize,
+
     /// What to print on stdout: tui, lines, json or none.
     #[arg(long, value_enum, default_value = "auto", help_heading = OUTPUT)]
     pub format: WatchFormat,
@@ -311,6 +359,24 @@ pub struct WatchArgs {
     /// The largest value first; the keys s, S and r choose another order.
     #[arg(long, value_name = "COLUMN", value_enum, default_value = "time", help_heading = OUTPUT)]
     pub sort: ColumnArg,
+
+    /// Columns of services and peers in the terminal UI: name,failures.
+    ///
+    /// Peers are client networks. As --columns; all are name, rate, completed, failed, failures, unserved, since, half-open,
+    /// server-p50, server-p99, client-p50, client-p99, retrans, cancelled, ended, flood.
+    #[arg(long, value_name = "COL", value_enum, value_delimiter = ',', hide_possible_values = true,
+          hide_default_value = true,
+          default_value = "name,rate,completed,failed,failures,unserved,since,half-open,server-p50,\
+                           server-p99,client-p50,client-p99,retrans,cancelled,ended,flood",
+          help_heading = OUTPUT)]
+    pub service_columns: Vec<ServiceColumnArg>,
+
+    /// Sort services and peers by this column.
+    ///
+    /// As --sort.
+    #[arg(long, value_name = "COL", value_enum, default_value = "failed",
+          hide_possible_values = true, help_heading = OUTPUT)]
+    pub service_sort: ServiceColumnArg,
 
     /// Keep the handshake packets of failed attempts in a pcapng file.
     ///

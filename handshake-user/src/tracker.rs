@@ -227,9 +227,11 @@ impl Tracker {
     /// [`Tracker::finish`] in portions of at most `most`: an ended attempt takes more room than an
     /// open one. False once nothing was left to end.
     pub fn finish_some(&mut self, most: usize) -> bool {
-        // What is due now is little: it is ended with every step.
+        let before = self.ended.len();
+        // What is due now is little, unless thousands began together: it is ended with every step.
         self.end_due(self.now, Reach::All);
-        self.end_open(most, |_, _| End::new(Outcome::Unfinished, EndedBy::Eof, None))
+        self.end_open(most, |_, _| End::new(Outcome::Unfinished, EndedBy::Eof, None));
+        self.ended.len() > before
     }
 
     /// The input says that nothing follows of what is open: it ended in silence at a certain time,
@@ -243,8 +245,8 @@ impl Tracker {
         });
     }
 
-    /// Ends at most `most` of what is open, in the order of eviction; false if nothing was.
-    fn end_open(&mut self, most: usize, end: impl Fn(&Self, &Open) -> End) -> bool {
+    /// Ends at most `most` of what is open, in the order of eviction.
+    fn end_open(&mut self, most: usize, end: impl Fn(&Self, &Open) -> End) {
         let mut ended = 0;
         while ended < most
             && let Some(place) = self.table.victim()
@@ -253,7 +255,6 @@ impl Tracker {
             self.end(place, end(self, open));
             ended += 1;
         }
-        ended > 0
     }
 
     /// Takes one event, not before the ones observed earlier (captures may go backwards), and says

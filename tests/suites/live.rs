@@ -13,6 +13,8 @@ mod configured;
 mod fetches;
 #[path = "live/neighbours.rs"]
 mod neighbours;
+#[path = "live/once.rs"]
+mod once;
 #[path = "live/outage.rs"]
 mod outage;
 #[path = "live/outcomes.rs"]

@@ -201,6 +201,19 @@ fn what_is_decided_before_its_attempt_is_handed_over_waits_for_it() {
     assert_eq!(settled[0].after.map(|after| after.next), Some(Next::ResetByServer));
 }
 
+/// More than the time of a watch may pass before attempts are handed over: in a recording they lie
+/// side by side.
+#[test]
+fn a_watch_that_is_over_waits_for_its_attempt() {
+    let mut watched = Watched { after: Aftermath::new(SPAN), table: Table(true) };
+    let mut completes = event(true, kind::ACK, Flags::ACK, 0, 0);
+    completes.flags = flag::WATCHED;
+    watched.see(completes, Judged::of(1, Verdict::Completes));
+    watched.after.expire(SPAN + 1, &watched.table);
+    let settled = watched.after.hold(vec![Watched::attempt()]);
+    assert_eq!(settled[0].after.map(|after| after.next), Some(Next::Nothing));
+}
+
 #[test]
 fn what_is_not_watched_is_settled_at_once() {
     let mut after = Aftermath::new(SPAN);
@@ -233,5 +246,7 @@ fn only_so_many_are_watched() {
     }
     assert_eq!(after.watches.len(), MOST);
     after.expire(SPAN + 1, &table);
-    assert_eq!((after.watches.len(), after.flows.len()), (0, 0));
+    let attempts = (0..MOST as u64 + 10).map(|id| Attempt { id, ..Watched::attempt() });
+    assert_eq!(after.hold(attempts.collect()).len(), MOST + 10);
+    assert_eq!((after.watches.len(), after.flows.len(), after.due.len()), (0, 0, 0));
 }

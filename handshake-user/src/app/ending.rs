@@ -61,6 +61,9 @@ impl Watching<'_> {
     /// Ends what is open, and says what is left to be said on stdout.
     fn show_end(&mut self) -> Result<()> {
         let mut shown = self.show();
+        if shown.is_ok() {
+            shown = self.view.report(&self.engine, &self.places).map_err(Into::into);
+        }
         while self.engine.end_some() {
             if shown.is_ok() {
                 shown = self.show();

@@ -107,6 +107,7 @@ impl Screen {
         let theme = Theme { color, ascii: terminal::is_ascii(), light: false };
         let mut ui = Ui::new(theme, TimeZone::system());
         ui.arrange(&look.columns, look.sort);
+        ui.arrange_services(&look.service_columns, look.service_sort);
         let started = Instant::now();
         Ok(Self {
             board: Board::new(now, DEFAULT_ROWS),
@@ -315,23 +316,10 @@ impl Screen {
     }
 
     fn look(&mut self, world: &World<'_>) {
-        let World { engine, places, .. } = world;
         for text in stderr::news() {
-            self.board.say(places.now(), text);
+            self.board.say(world.places.now(), text);
         }
-        let stats = engine.stats();
-        let glance = Glance {
-            now: places.now(),
-            to_wall: places.to_wall(),
-            started: stats.started,
-            outcomes: stats.outcomes,
-            retransmits: stats.syn_retrans + stats.synack_retrans,
-            counters: &engine.counters().0,
-            place: &|view| places.place(&view.key, view.began, view.source, engine.sources()),
-            sampled: engine.sampled(),
-            seen: engine.patterns().seen(),
-        };
-        self.board.look(&glance, engine.open_attempts());
+        look(&mut self.board, world.engine, world.places);
         self.follow_detail(world);
     }
 
@@ -407,4 +395,21 @@ fn read_input() -> Result<Receiver<Event>> {
     };
     spawn_without_privileges("keys", read).context("cannot read keys")?;
     Ok(input)
+}
+
+/// How everything stands now.
+pub(super) fn look(board: &mut Board, engine: &Engine, places: &Places) {
+    let stats = engine.stats();
+    let glance = Glance {
+        now: places.now(),
+        to_wall: places.to_wall(),
+        started: stats.started,
+        outcomes: stats.outcomes,
+        retransmits: stats.syn_retrans + stats.synack_retrans,
+        counters: &engine.counters().0,
+        place: &|view| places.place(&view.key, view.began, view.source, engine.sources()),
+        sampled: engine.sampled(),
+        seen: engine.patterns().seen(),
+    };
+    board.look(&glance, engine.open_attempts());
 }

@@ -8,11 +8,12 @@ use jiff::tz::TimeZone;
 
 use super::GONE;
 use super::losses::Losses;
+use super::report::Report;
 use super::screen::{Screen, Wake, World};
 use crate::after::After;
 use crate::attempt::{Attempt, Nanos};
-use crate::cli::{ColumnArg, WatchArgs, WatchFormat};
-use crate::engine::Loss;
+use crate::cli::{ColumnArg, ServiceColumnArg, WatchArgs, WatchFormat};
+use crate::engine::{Engine, Loss};
 use crate::evidence::Segments;
 use crate::exit::{Failure, USAGE};
 use crate::loader::{Attachment, Loader};
@@ -21,7 +22,8 @@ use crate::output::json::{
     StartRecord, SummaryRecord, seconds,
 };
 use crate::output::lines::Lines;
-use crate::output::tui::By;
+use crate::output::tui::{By, ServiceBy};
+use crate::places::Places;
 use crate::sampling::{Change, one_in};
 use crate::snapshot::{AttemptView, Summary};
 use crate::stderr::say;
@@ -35,6 +37,8 @@ pub(super) enum Format {
     Tui,
     Lines,
     Json,
+    /// One table at the end.
+    Once,
     None,
 }
 
@@ -85,6 +89,8 @@ pub(super) struct View {
     lines: Lines,
     /// The terminal, while the format is `Tui`.
     screen: Option<Screen>,
+    /// While the format is `Once`.
+    report: Option<Report>,
     look: Look,
 }
 
@@ -97,13 +103,26 @@ pub(super) struct Look {
     pub(super) columns: Vec<By>,
     /// Sorted by this one at first.
     pub(super) sort: By,
+    /// Columns of the services and client networks.
+    pub(super) service_columns: Vec<ServiceBy>,
+    /// Sorted by this one at first.
+    pub(super) service_sort: ServiceBy,
+    /// Services in a table that is printed once.
+    pub(super) top: usize,
 }
 
 impl Look {
     /// What the options say.
     pub(super) fn of(args: &WatchArgs) -> Self {
         let columns = args.columns.iter().map(|column| by(*column)).collect();
-        Self { mouse: !args.no_mouse, columns, sort: by(args.sort) }
+        Self {
+            mouse: !args.no_mouse,
+            columns,
+            sort: by(args.sort),
+            service_columns: args.service_columns.iter().map(|one| service_by(*one)).collect(),
+            service_sort: service_by(args.service_sort),
+            top: args.top,
+        }
     }
 }
 
@@ -117,6 +136,27 @@ fn by(column: ColumnArg) -> By {
         ColumnArg::Retrans => By::Retransmits,
         ColumnArg::Iface => By::Interface,
         ColumnArg::Evidence => By::Evidence,
+    }
+}
+
+fn service_by(column: ServiceColumnArg) -> ServiceBy {
+    match column {
+        ServiceColumnArg::Name => ServiceBy::Who,
+        ServiceColumnArg::Rate => ServiceBy::Rate,
+        ServiceColumnArg::Completed => ServiceBy::Completion,
+        ServiceColumnArg::Failed => ServiceBy::Failed,
+        ServiceColumnArg::Failures => ServiceBy::Outcomes,
+        ServiceColumnArg::Unserved => ServiceBy::Unserved,
+        ServiceColumnArg::Since => ServiceBy::Since,
+        ServiceColumnArg::HalfOpen => ServiceBy::HalfOpen,
+        ServiceColumnArg::ServerP50 => ServiceBy::ServerP50,
+        ServiceColumnArg::ServerP99 => ServiceBy::ServerP99,
+        ServiceColumnArg::ClientP50 => ServiceBy::ClientP50,
+        ServiceColumnArg::ClientP99 => ServiceBy::ClientP99,
+        ServiceColumnArg::Retrans => ServiceBy::Retransmits,
+        ServiceColumnArg::Cancelled => ServiceBy::Cancelled,
+        ServiceColumnArg::Ended => ServiceBy::Ended,
+        ServiceColumnArg::Flood => ServiceBy::Flood,
     }
 }
 
@@ -145,6 +185,7 @@ impl View {
             losses: Losses::default(),
             lines: Lines::new(super::color(), TimeZone::system()),
             screen: None,
+            report: None,
             look,
         })
     }
@@ -158,6 +199,9 @@ impl View {
     ) -> Result<()> {
         if self.format == Format::Tui {
             self.screen = Some(Screen::open(now, super::color(), &self.look)?);
+        }
+        if self.format == Format::Once {
+            self.report = Some(Report::new(now, self.look.top));
         }
         for attachment in loader.attachments() {
             self.attached(attachment, now);
@@ -181,6 +225,9 @@ impl View {
     /// Prints in another format from now on; true if it was another. A screen stays, and does not
     /// come.
     pub(super) fn change_format(&mut self, asked: WatchFormat) -> bool {
+        if self.format == Format::Once {
+            return false;
+        }
         let format = Format::choose(asked).unwrap_or(self.format);
         if (format == Format::Tui) != (self.format == Format::Tui) {
             say(
@@ -253,6 +300,9 @@ impl View {
         if let Some(screen) = &mut self.screen {
             screen.tally(view);
         }
+        if let Some(report) = &mut self.report {
+            report.tally(view);
+        }
     }
 
     /// What came after the completion of an attempt.
@@ -260,6 +310,23 @@ impl View {
         if let Some(screen) = &mut self.screen {
             screen.followed(attempt, after);
         }
+        if let Some(report) = &mut self.report {
+            report.followed(attempt, after);
+        }
+    }
+
+    /// Once a second: how everything stands.
+    pub(super) fn look(&mut self, engine: &Engine, places: &Places) {
+        if let Some(report) = &mut self.report {
+            report.look(engine, places);
+        }
+    }
+
+    /// The end of a run that is to be told once.
+    pub(super) fn report(&mut self, engine: &Engine, places: &Places) -> io::Result<Reader> {
+        let Some(mut report) = self.report.take() else { return Ok(Reader::Present) };
+        report.look(engine, places);
+        self.out.text(report.text().as_bytes())
     }
 
     /// One ended attempt, and its segments if they are wanted.
@@ -275,7 +342,7 @@ impl View {
             Format::Tui => Ok(Reader::Present),
             Format::Lines => self.out.line(&self.lines.line(view)),
             Format::Json => self.out.json(&json::attempt(view)),
-            Format::None => Ok(Reader::Present),
+            Format::Once | Format::None => Ok(Reader::Present),
         }
     }
 
@@ -413,7 +480,7 @@ impl View {
     pub(super) fn reader(&self) -> Reader {
         match self.format {
             Format::Lines | Format::Json => stdout::reader(),
-            Format::Tui | Format::None => Reader::Present,
+            Format::Tui | Format::Once | Format::None => Reader::Present,
         }
     }
 }

@@ -46,6 +46,10 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
     number(text, 1, u64::MAX).map_err(|_| "expected a number from 1 up".to_owned())
 }
 
+pub(super) fn top(text: &str) -> Result<usize, String> {
+    number(text, 1, 1_000)
+}
+
 pub(super) fn record_files(text: &str) -> Result<usize, String> {
     number(text, 1, 100_000)
 }

@@ -18,6 +18,7 @@ mod latency;
 mod list;
 mod mouse;
 mod numbers;
+mod once;
 mod overview;
 mod sheet;
 mod state;
@@ -32,6 +33,8 @@ mod words;
 
 pub use keys::{Action, Copy};
 pub use list::By;
+pub use once::once;
+pub use sheet::By as ServiceBy;
 pub use state::{Tab, Ui};
 pub use theme::Theme;
 pub use timeline::flags;

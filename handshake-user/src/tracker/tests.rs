@@ -155,3 +155,20 @@ fn what_the_other_end_begins_on_a_pending_flow_stands_for_as_many() {
     assert_eq!(tracker.observe(&back).verdict, Verdict::Begins);
     assert_eq!((tracker.stats.started, tracker.stats.started_estimate), (2, 16));
 }
+
+/// More is due at the end than one call of `expire` ends, and nothing else is open: whoever hands out
+/// in portions must hear of it.
+#[test]
+fn what_was_due_at_the_end_is_handed_out_too() {
+    let mut tracker = tracker(10_000);
+    for client in 0..5_000 {
+        tracker.observe(&segment(kind::SYN, client, 0, 0));
+    }
+    tracker.expire(60 * SECOND);
+    let mut handed_out = tracker.drain().count();
+    assert!(handed_out < 5_000, "more than one call ends");
+    while tracker.finish_some(10) {
+        handed_out += tracker.drain().count();
+    }
+    assert_eq!(handed_out, 5_000);
+}

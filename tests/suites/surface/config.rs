@@ -36,6 +36,7 @@ fn watch_file_and(text: &str, flags: &[&str]) -> Result<String, ConfigError> {
 fn needed(long: &str) -> &'static [&'static str] {
     match long {
         "record-outcome" | "record-size" | "record-files" => &["--record=x"],
+        "top" => &["--once"],
         "metrics-series" | "metrics-services" => &["--metrics-listen=:1"],
         _ => &[],
     }
@@ -93,6 +94,7 @@ fn every_flag_can_be_said_by_the_file() {
         "all",
         "500",
         "server",
+        "ended",
     ];
     let unset = watch(&["watch"]).unwrap();
     let mut said = 0;

@@ -11,9 +11,9 @@ mod world;
 use handshake_tests::golden::assert_golden;
 use handshake_user::board::{Board, Sampled};
 use handshake_user::outcome::Outcome;
-use handshake_user::output::tui::Theme;
 use handshake_user::output::tui::timeline::{Segment, from_record};
-use world::{SECOND, World, shown};
+use handshake_user::output::tui::{ServiceBy, Theme};
+use world::{MONOCHROME, SECOND, World, press, shown, ui};
 
 /// Columns and lines.
 const SIZES: [(u16, u16); 3] = [(120, 40), (80, 24), (40, 12)];
@@ -318,6 +318,37 @@ fn hostile_names_stay_in_their_cells() {
     world.second(&[]);
     assert_screen("hostile", &world, "");
     assert_screen("hostile-interfaces", &world, "5");
+}
+
+#[test]
+fn a_long_message_is_broken_into_lines() {
+    let mut world = busy();
+    let words = "the interface that was watched has gone, ".repeat(6);
+    world.board.say(world.now, format!("{words}and this is the end"));
+    world.second(&[]);
+    let mut ui = ui(MONOCHROME);
+    press(&mut ui, &world.board, "5");
+    press(&mut ui, &world.board, "G");
+    let screen = shown(&mut ui, &world.board, 80, 40);
+    assert!(screen.contains("and this is the end"), "{screen}");
+}
+
+#[test]
+fn columns_of_services_are_those_that_were_chosen() {
+    let world = busy();
+    let mut ui = ui(MONOCHROME);
+    let columns = [ServiceBy::Since, ServiceBy::Who, ServiceBy::Since];
+    ui.arrange_services(&columns, ServiceBy::Ended);
+    for (key, name) in [("2", "service"), ("3", "clients from")] {
+        press(&mut ui, &world.board, key);
+        let screen = shown(&mut ui, &world.board, 80, 24);
+        let is_titles = |line: &&str| line.contains("since ") && line.contains(name);
+        let titles = screen.lines().find(is_titles).expect("titles");
+        let order: Vec<usize> =
+            ["since", name, "ended▼"].iter().filter_map(|title| titles.find(title)).collect();
+        assert!(order.len() == 3 && order.is_sorted(), "{titles}");
+        assert!(!titles.contains("compl"), "{titles}");
+    }
 }
 
 #[test]

@@ -82,6 +82,11 @@ fn few(ui: &Ui, board: &Board) -> Vec<Line> {
     vec![(text, style(first, board, ui.theme))]
 }
 
+/// The same as text.
+pub(super) fn lines(ui: &Ui, board: &Board, most: usize) -> Vec<String> {
+    many(ui, board, most).into_iter().map(|(text, _)| text).collect()
+}
+
 fn many(ui: &Ui, board: &Board, most: usize) -> Vec<Line> {
     let theme = ui.theme;
     let failing = failing(board);

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::state::Ui;
-use super::text::{clock, count, cut, latency, percent, period, put, rate};
+use super::text::{broken, clock, count, cut, latency, percent, period, put, rate};
 use super::theme::Theme;
 use super::window;
 use crate::board::{Board, PlaceLine, Trouble, Watched};
@@ -51,11 +51,19 @@ fn lines(ui: &Ui, board: &Board, width: u16) -> Vec<Line> {
         lines.push(("messages".to_owned(), theme.head()));
     }
     for said in board.words.iter().rev() {
-        let text = format!("{} {}", clock(said.at, &ui.zone), Escaped(&said.text));
-        lines.push((text, Style::new()));
+        let at = clock(said.at, &ui.zone);
+        let text = Escaped(&said.text).to_string();
+        let room = usize::from(width).saturating_sub(at.len() + 1).max(1);
+        let parts = broken(&text, room, MESSAGE_LINES, |text, room| cut(text, room, theme));
+        let starts = std::iter::once(at.clone()).chain(std::iter::repeat(" ".repeat(at.len())));
+        let parts = starts.zip(parts).map(|(start, part)| format!("{start} {part}"));
+        lines.extend(parts.map(|text| (text, Style::new())));
     }
     lines
 }
+
+/// A message takes so many lines at most.
+const MESSAGE_LINES: usize = 12;
 
 fn interface(watched: &Watched, board: &Board, ui: &Ui, width: u16) -> Vec<Line> {
     let theme = ui.theme;

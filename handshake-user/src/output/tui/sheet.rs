@@ -19,8 +19,9 @@ use crate::pattern::Flood;
 use crate::windows::{Numbers, Window};
 
 /// The columns, in their order on the screen.
+#[expect(missing_docs, reason = "each is a heading")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+pub enum By {
     Who,
     Rate,
     Completion,
@@ -64,6 +65,8 @@ const FLOOD: u16 = 17;
 /// State of one such view.
 #[derive(Debug)]
 pub(super) struct Sheet {
+    title: &'static str,
+    has_floods: bool,
     columns: Vec<(By, Column)>,
     by: usize,
     descending: bool,
@@ -73,19 +76,39 @@ pub(super) struct Sheet {
 
 impl Sheet {
     pub(super) fn services() -> Self {
-        Self::new("service", |_| true)
+        Self::new("service", true, &ALL, By::Failed)
     }
 
     /// Floods have no honest peer.
     pub(super) fn peers() -> Self {
-        Self::new("clients from", |by| by != By::Flood)
+        Self::new("clients from", false, &ALL, By::Failed)
     }
 
-    fn new(title: &'static str, has: impl Fn(By) -> bool) -> Self {
-        let columns: Vec<_> =
-            ALL.into_iter().filter(|by| has(*by)).map(|by| (by, column(by, title))).collect();
-        let by = columns.iter().position(|(by, _)| *by == By::Failed).unwrap_or(0);
-        Self { columns, by, descending: true, cursor: Cursor::default(), widths: Widths::new() }
+    /// These columns, each once, sorted by `sort` at first.
+    pub(super) fn arrange(&mut self, columns: &[By], sort: By) {
+        *self = Self::new(self.title, self.has_floods, columns, sort);
+    }
+
+    fn new(title: &'static str, has_floods: bool, columns: &[By], sort: By) -> Self {
+        let mut chosen: Vec<(By, Column)> = Vec::new();
+        for by in columns.iter().chain([&sort]).filter(|by| has_floods || **by != By::Flood) {
+            if chosen.iter().all(|(one, _)| one != by) {
+                chosen.push((*by, column(*by, title)));
+            }
+        }
+        if chosen.is_empty() {
+            chosen.push((By::Who, column(By::Who, title)));
+        }
+        let by = chosen.iter().position(|(by, _)| *by == sort).unwrap_or(0);
+        Self {
+            title,
+            has_floods,
+            columns: chosen,
+            by,
+            descending: sort != By::Who,
+            cursor: Cursor::default(),
+            widths: Widths::new(),
+        }
     }
 
     pub(super) fn sort_by(&mut self, next: impl Fn(usize, usize) -> usize) {

@@ -11,7 +11,7 @@ use super::acknowledged::Acknowledged;
 use super::cursor::Cursor;
 use super::list::{By, List};
 use super::mouse::Spot;
-use super::sheet::Sheet;
+use super::sheet::{By as ServiceBy, Sheet};
 use super::table::Widths;
 use super::theme::Theme;
 use crate::attempt::{Attempt, Nanos};
@@ -154,6 +154,12 @@ impl Ui {
             }
         }
         self.list.sort(sort, true);
+    }
+
+    /// The same of services and client networks.
+    pub fn arrange_services(&mut self, columns: &[ServiceBy], sort: ServiceBy) {
+        self.services.arrange(columns, sort);
+        self.peers.arrange(columns, sort);
     }
 
     /// The terminal's background is light: colours that are readable there.

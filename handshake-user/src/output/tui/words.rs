@@ -2,6 +2,7 @@
 
 use super::text::duration;
 use super::theme::Theme;
+use crate::after::Next;
 use crate::attempt::Attempt;
 use crate::board::Row;
 use crate::outcome::{Outcome, Side};
@@ -49,6 +50,9 @@ fn one(row: &Row, theme: Theme) -> String {
 /// What was sent twice, and where the time went.
 fn completed(a: &Attempt, syn: &str, synack: &str) -> String {
     let mut words = Vec::new();
+    let told = a.after.map(|after| after.next);
+    let told = told.filter(|next| next.is_unserved() || *next == Next::ResetByClient);
+    words.extend(told.map(|next| format!("then {}", next.name())));
     words.extend((a.syn_retrans > 0).then(|| syn.to_owned()));
     words.extend((a.synack_retrans > 0).then(|| synack.to_owned()));
     for (part, ns) in [("server", a.latency_server()), ("client", a.latency_client())] {
