@@ -343,7 +343,9 @@ impl Watch {
             (Next::ResetByServer, at)
         } else if let Some(at) = seen.client_reset {
             (Next::ResetByClient, at)
-        } else if let (Some(at), None) = (seen.server_closed, seen.server_byte) {
+        } else if let (Some(at), None) = (seen.server_closed, seen.server_byte)
+            && seen.client_closed.is_none_or(|closed| closed > at)
+        {
             (Next::ClosedWithoutData, at)
         } else if let (Some(at), None) = (first_synack, seen.server_byte) {
             (Next::NotAccepted, at)

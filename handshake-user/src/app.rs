@@ -228,6 +228,9 @@ impl<'a> Watching<'a> {
         let once = self.args.once.then_some(ONCE);
         let asked = self.args.duration.or(once).unwrap_or(far);
         let end = self.started.checked_add(asked).unwrap_or(self.started + far);
+        if self.args.once {
+            say(format_args!("watching for {asked:?}; then one table follows"));
+        }
         let mut next_step = self.started;
         let mut next_check = self.started + CHECK;
         let mut next_tell = self.started + TELL;

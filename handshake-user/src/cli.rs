@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use handshake_common::abi::DEFAULT_BUCKETS;
+use handshake_common::filter::WAYS;
 use ipnet::IpNet;
 
 use crate::loader::DEFAULT_RING_BYTES;
@@ -446,7 +448,7 @@ pub struct WatchArgs {
     /// Number of pending attempts in the kernel's table.
     ///
     /// Rounded up to a power of two.
-    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = values::table_entries,
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_TABLE_ENTRIES, value_parser = values::table_entries,
           help_heading = LIMITS)]
     pub table_entries: u32,
 
@@ -482,6 +484,9 @@ pub struct DoctorArgs {
 /// Default of `--max-attempts`: 64 MiB, if so many are open and answered (377 bytes each) and as
 /// many remembered (113). A flood of bare SYNs takes half of that (145 bytes each).
 pub const DEFAULT_MAX_ATTEMPTS: usize = 131_072;
+
+/// Default of `--table-entries`.
+const DEFAULT_TABLE_ENTRIES: u32 = DEFAULT_BUCKETS * WAYS as u32;
 
 /// What `replay` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

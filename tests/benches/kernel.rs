@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, MapData};
 use handshake_common::abi::{name, state};
+use handshake_common::filter::WORDS;
 use handshake_common::sample::{MAX_SHIFT, Shift};
 use handshake_tests::bpf::Hook;
 use handshake_tests::bpf::drive::{Driver, FLOWS, Packets, UNDER_WAY, from_number};
@@ -28,7 +29,7 @@ use handshake_tests::lab::Family;
 use handshake_tests::process::pin;
 use handshake_tests::random::Random;
 
-use programs::{Fill, Programs};
+use programs::{After, Fill, Programs};
 
 /// Rounds of one packet repeated.
 const ROUNDS: usize = 21;
@@ -56,19 +57,22 @@ struct Bench {
 
 fn main() -> Result<()> {
     pin(0)?;
-    let mut bench = Bench::load(Fill::Unwatched)?;
+    let mut bench = Bench::load(Fill::Unwatched, After::Unwatched)?;
     eprintln!("kernel: ns a packet above an empty program; median (quartiles); the empty one's");
     for family in Family::BOTH {
         bench.one_flow(family)?;
     }
     for family in Family::BOTH {
         bench.many_flows(family)?;
-        bench.handshakes(family)?;
+        bench.handshakes("fresh handshakes", family)?;
+        let mut watched = Bench::load(Fill::Unwatched, After::Watched)?;
+        watched.right_after(family)?;
+        watched.handshakes("fresh handshakes, watched afterwards", family)?;
     }
     // Last of these, because it fills the table.
     for family in Family::BOTH {
         bench.flood(family)?;
-        Bench::load(Fill::Watched)?.flood_that_fills(family)?;
+        Bench::load(Fill::Watched, After::Unwatched)?.flood_that_fills(family)?;
     }
     let _statistics = measure_runs()?;
     bench.rounds = BATCH_ROUNDS;
@@ -79,9 +83,9 @@ fn main() -> Result<()> {
 }
 
 impl Bench {
-    fn load(fill: Fill) -> Result<Self> {
+    fn load(fill: Fill, after: After) -> Result<Self> {
         let rings = std::thread::available_parallelism()?.get();
-        let mut programs = Programs::load(rings, RING_BYTES, fill)?;
+        let mut programs = Programs::load(rings, RING_BYTES, fill, after)?;
         let mut pair = |name, hook| -> Result<Pair> {
             Ok(Pair { name, hook, ours: programs.program(name)?, empty: load_empty(hook)? })
         };
@@ -139,16 +143,39 @@ impl Bench {
         })
     }
 
+    /// Packets of a connection that is watched after its handshake: one that says nothing, and data of
+    /// the side that has sent some already.
+    fn right_after(&mut self, family: Family) -> Result<()> {
+        let flow = Flow::number(FLOWS + 1, family);
+        for (case, frame) in
+            [("ACK, watched afterwards", flow.ack()), ("data, watched afterwards", flow.data())]
+        {
+            let shakes = [flow.syn(), flow.syn_ack(), flow.ack(), flow.data()];
+            self.compare(case, family, |programs, program, _, _| {
+                for frame in &shakes {
+                    test_run(program, frame, 1)?;
+                }
+                programs.drain();
+                let mean = test_run(program, &frame, REPEAT)?;
+                ensure!(programs.drain() == 0, "{case}: events");
+                Ok([f64::from(mean)])
+            })?;
+        }
+        Ok(())
+    }
+
     /// Fresh handshakes, a thousand under way.
-    fn handshakes(&mut self, family: Family) -> Result<()> {
+    fn handshakes(&mut self, case: &str, family: Family) -> Result<()> {
         let drivers = self.drivers(Packets::Handshakes, family)?;
         let flow = Flow::number(0, family);
         let frame = Flow { server: flow.client, ..flow }.syn();
         // As many as the ring holds: a run of an XDP program begins with an empty TLB, because the
         // kernel changes its dispatcher's code.
         let repeat = 6 * UNDER_WAY;
-        self.compare("fresh handshakes", family, |programs, program, pair, ours| {
+        self.compare(case, family, |programs, program, pair, ours| {
             drivers[pair].aim(program)?;
+            // The flows of the round before would be watched still, and their SYNs repetitions.
+            empty_table(programs)?;
             let mean = test_run(drivers[pair].program(), &from_number(&frame, 0), repeat)?;
             let events = programs.drain();
             let most = if ours { u64::from(repeat) } else { 0 };
@@ -251,6 +278,13 @@ type State<'a> = Array<&'a mut MapData, [u64; state::WORDS]>;
 
 fn state_of(programs: &mut Programs) -> Result<State<'_>> {
     Ok(programs.ebpf.map_mut(name::STATE).context("no state")?.try_into()?)
+}
+
+/// Forgets every flow.
+fn empty_table(programs: &mut Programs) -> Result<()> {
+    let map = programs.ebpf.map_mut(name::TABLE).context("no table")?;
+    let mut table = Array::<_, [u64; WORDS]>::try_from(map)?;
+    (0..table.len()).try_for_each(|bucket| Ok(table.set(bucket, [0; WORDS], 0)?))
 }
 
 /// Lets 1 flow in 2^`shift` begin.

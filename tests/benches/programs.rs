@@ -21,6 +21,15 @@ pub(crate) enum Fill {
     Unwatched,
 }
 
+/// Do the programs watch what comes after a completion?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// As in the product.
+    Watched,
+    /// `--after 0`.
+    Unwatched,
+}
+
 /// The loaded object; its maps live as long as it.
 pub(crate) struct Programs {
     pub(crate) ebpf: Ebpf,
@@ -30,11 +39,13 @@ pub(crate) struct Programs {
 impl Programs {
     /// Loads the object with this many rings of `bytes`, which the CPUs take in turn: as many as CPUs
     /// is what the product has, with one all CPUs write into the same, without any no event is kept.
-    pub(crate) fn load(rings: usize, bytes: u32, fill: Fill) -> Result<Self> {
+    pub(crate) fn load(rings: usize, bytes: u32, fill: Fill, after: After) -> Result<Self> {
         let (low, high) = (0x9ae1_6a3b_2f90_404f_u64, 0xc2b2_ae3d_27d4_eb4f_u64);
         // No ring is ever an eighth full if its bytes are shifted right by 63.
         let shift = if fill == Fill::Watched { fill_shift(bytes) } else { 63 };
+        let watches = u32::from(after == After::Watched);
         let mut ebpf = EbpfLoader::new()
+            .override_global(name::WATCHES, &watches, true)
             .override_global(name::FILL_SHIFT, &shift, true)
             .override_global(name::KEY_LOW, &low, true)
             .override_global(name::KEY_HIGH, &high, true)

@@ -21,7 +21,7 @@ use handshake_tests::figures::tell;
 use handshake_tests::frame::{SYN, Segment};
 use handshake_tests::process::pin;
 
-use programs::{Fill, Programs};
+use programs::{After, Fill, Programs};
 
 const ROUNDS: usize = 11;
 /// How long the producers of a round go on.
@@ -83,11 +83,12 @@ fn main() -> Result<()> {
     }
     // The reader's CPU is also the second producer's.
     pin(1)?;
-    let mut without = Programs::load(0, RING_BYTES, Fill::Unwatched)?;
+    let mut without = Programs::load(0, RING_BYTES, Fill::Unwatched, After::Unwatched)?;
     let baseline = without.program("hs_tc_in")?;
     let mut loaded = Vec::new();
     for case in &CASES {
-        let mut programs = Programs::load(case.rings, RING_BYTES, Fill::Unwatched)?;
+        let mut programs =
+            Programs::load(case.rings, RING_BYTES, Fill::Unwatched, After::Unwatched)?;
         let program = programs.program("hs_tc_in")?;
         loaded.push((case, programs, program, Vec::new(), Vec::new()));
     }

@@ -20,7 +20,7 @@ pub(crate) use toolchain::{Compiler, TARGET};
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(crate) struct Options {
     /// Also what the privileged tests call: tcpdump, tshark, nft, ip, curl, bpftool, setcap,
-    /// systemd, man, nmap, prometheus, haproxy
+    /// systemd, man, nmap, prometheus, haproxy, nginx
     #[arg(long)]
     tests: bool,
     /// Also what `vm-test` needs: QEMU, busybox, cpio
@@ -43,7 +43,9 @@ pub(crate) fn main(options: Options) -> Result<()> {
     if options.tests {
         changed |= packages::ensure(packages::TESTS)?;
         changed |= unpacked::prometheus()?.1;
-        changed |= unpacked::haproxy()?.1;
+        for daemon in DAEMONS {
+            changed |= unpacked::daemon(daemon)?.1;
+        }
     }
     if options.vm {
         changed |= packages::ensure(packages::VM)?;
@@ -74,9 +76,12 @@ pub(crate) fn prometheus() -> Result<PathBuf> {
     unpacked::prometheus().map(|(dir, _)| dir)
 }
 
-/// The directory of haproxy, fetched first if it is not there.
-pub(crate) fn haproxy() -> Result<PathBuf> {
-    unpacked::haproxy().map(|(dir, _)| dir)
+/// What tests start that others have for a service.
+pub(crate) const DAEMONS: [&str; 2] = ["haproxy", "nginx"];
+
+/// The directory of one of [`DAEMONS`], fetched first if it is not there.
+pub(crate) fn daemon(name: &str) -> Result<PathBuf> {
+    unpacked::daemon(name).map(|(dir, _)| dir)
 }
 
 /// What `vm-test` needs, installed first if it is not there.

@@ -86,7 +86,9 @@ fn run_privileged(
 ) -> Result<()> {
     let mut command = cargo_test(program);
     command.env("HANDSHAKE_PROMETHEUS", setup::prometheus()?);
-    command.env("HANDSHAKE_HAPROXY", setup::haproxy()?);
+    for daemon in setup::DAEMONS {
+        command.env(format!("HANDSHAKE_{}", daemon.to_uppercase()), setup::daemon(daemon)?);
+    }
     command.args(["--package", "handshake-tests", "--features", "privileged"]);
     command.args(names.iter().flat_map(|name| ["--test", name]));
     command.env("HANDSHAKE_DEB", package::of(program, false)?);

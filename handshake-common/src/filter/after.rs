@@ -4,8 +4,9 @@
 //! Such an entry has neither [`flag::SYN`] nor [`flag::SYN_ACK`]. It is nobody's pending attempt, it
 //! goes first when its bucket is full, and it makes an event of four things only: the first byte of
 //! each side, a FIN and a RST. Its tag, its numbers and its client are what they were; what else an
-//! entry is marked with is of no use to it, and two of these bits say which side has sent a byte. Once
-//! both have, or one has closed, it goes. If nothing of the kind comes, user space removes it.
+//! entry is marked with is of no use to it, and three of these bits say which side has sent a byte, and
+//! whether the client has closed its side after that. Once both have sent something, or the server or a
+//! client that has sent nothing closes, it goes. If nothing of the kind comes, user space removes it.
 
 use crate::packet::Segment;
 use crate::packet::tcp::{Flags, Header};
@@ -19,6 +20,8 @@ const CLIENT_SENT: u64 = flag::FAST_OPEN;
 /// The server has.
 const SERVER_SENT: u64 = flag::UNSURE;
 const BOTH_SENT: u64 = CLIENT_SENT | SERVER_SENT;
+/// The client has sent something and closed its side: it may still be answered.
+const CLIENT_CLOSED: u64 = flag::TOOK_DATA;
 /// What more than one entry can follow is not watched.
 const UNWATCHED: u64 = flag::FAST_OPEN | flag::UNSURE | flag::TOOK_DATA;
 
@@ -106,18 +109,22 @@ pub(super) fn on_segment<B: Bucket>(
     if head & sent == 0 && !in_window(tcp.seq, next) {
         return Pending::No;
     }
-    let has_sent = head | if payload_len > 0 { sent } else { 0 };
+    let mut now = head | if payload_len > 0 { sent } else { 0 };
+    let has_fin = tcp.flags.has(Flags::FIN);
     // A client that has asked may close its side before the answer.
-    let is_half_closed = sent == CLIENT_SENT && has_sent & CLIENT_SENT != 0;
-    let closes = tcp.flags.has(Flags::RST) || (tcp.flags.has(Flags::FIN) && !is_half_closed);
-    if closes || (has_sent != head && has_sent & BOTH_SENT == BOTH_SENT) {
+    let is_half_closed = has_fin && sent == CLIENT_SENT && now & CLIENT_SENT != 0;
+    if is_half_closed {
+        now |= CLIENT_CLOSED;
+    }
+    let is_closed = tcp.flags.has(Flags::RST) || (has_fin && !is_half_closed);
+    if is_closed || (now != head && now & BOTH_SENT == BOTH_SENT) {
         found.remove();
         return Pending::Yes;
     }
-    if has_sent == head {
+    if now == head {
         return Pending::No;
     }
-    found.swap(has_sent);
+    found.swap(now);
     Pending::Yes
 }
 

@@ -124,6 +124,16 @@ fn what_the_server_does_is_told() {
     assert_eq!(asked.next(), Next::ClosedWithoutData);
 }
 
+/// Who only sends, a log for example, closes when it is done, and is never answered.
+#[test]
+fn a_server_that_closes_after_its_client_has_served_it() {
+    let mut log = Watched::new();
+    log.client(Flags::ACK, 10, MS).client(Flags::FIN | Flags::ACK, 0, 2 * MS);
+    log.server(Flags::FIN | Flags::ACK, 0, 3 * MS);
+    let after = log.result().expect("known");
+    assert_eq!((after.next, after.first_byte_server), (Next::Data, None));
+}
+
 #[test]
 fn what_the_client_does_is_nobodys_failure() {
     assert_eq!(Watched::new().client(Flags::RST, 0, MS).next(), Next::ResetByClient);

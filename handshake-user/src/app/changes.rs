@@ -45,7 +45,7 @@ impl Watching<'_> {
                 }
                 self.fought.remove(&index);
                 self.links_down.remove(&index);
-                self.view.gone(&name, now, self.targets.passes(&name));
+                self.say_gone(&name, now);
                 self.tell_waiting();
             }
             Change::Renamed { from, interface } => {
@@ -90,6 +90,16 @@ impl Watching<'_> {
         if self.loader.attachments().next().is_none() {
             let awaited = format!("waiting for {}", self.targets.awaited());
             self.view.degraded(WAITING, &awaited, self.places.now());
+        }
+    }
+
+    /// An interface is gone. Where a pattern brought it, others like it come and go, and that is no
+    /// trouble.
+    fn say_gone(&mut self, name: &str, now: Nanos) {
+        let passes = self.targets.passes(name);
+        self.view.gone(name, now, passes);
+        if passes && let Some(exporter) = &mut self.exporter {
+            exporter.gone(name);
         }
     }
 
@@ -178,8 +188,8 @@ impl Watching<'_> {
             let all = interfaces::list().map_err(Failure::from)?;
             let Some(interface) = all.iter().find(|one| one.index == health.index) else {
                 self.lose_sight(health.index, &health.name, last_seen)?;
-                let passes = self.targets.passes(&health.name);
-                self.view.gone(&health.name, self.places.now(), passes);
+                let now = self.places.now();
+                self.say_gone(&health.name, now);
                 continue;
             };
             let now = self.places.now();

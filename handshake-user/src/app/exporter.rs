@@ -103,6 +103,11 @@ impl Exporter {
         self.hooks.rename(from, to);
     }
 
+    /// An interface is gone, and nobody is to be told.
+    pub(super) fn gone(&mut self, name: &str) {
+        self.hooks.forget(name);
+    }
+
     /// Waits until a scraper asks; for ever if there is no endpoint.
     pub(super) async fn asked(exporter: &mut Option<Self>) -> Asked {
         match exporter {

@@ -35,6 +35,11 @@ impl Hooks {
         }
     }
 
+    /// An interface is not told any more.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.rows.retain(|row| row.interface != name);
+    }
+
     /// Takes what is attached now.
     pub(super) fn update(&mut self, loader: &Loader, places: &Places) {
         let attached = loader.attachments();
@@ -110,6 +115,15 @@ mod tests {
         assert_eq!(hooks.rows().len(), 2 * INTERFACES);
         assert!(hooks.rows().iter().all(|row| row.attached), "{hooks:?}");
         assert_eq!(hooks.others() as usize, 2 * (21 - INTERFACES));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_told_no_more() {
+        let mut hooks = Hooks::default();
+        hooks.take(vec![pair("a"), pair("veth1")]);
+        hooks.forget("veth1");
+        hooks.take(vec![pair("a")]);
+        assert_eq!(told(&hooks), [("a", true)]);
     }
 
     #[test]

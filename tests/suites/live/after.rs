@@ -93,6 +93,21 @@ fn serve(mut client: TcpStream, mut server: TcpStream) -> Result<()> {
     Ok(())
 }
 
+/// Sends, and closes; the server reads and closes.
+fn log(mut client: TcpStream, mut server: TcpStream) -> Result<()> {
+    client.write_all(b"a line")?;
+    drop(client);
+    server.read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+#[test]
+fn a_client_that_only_sends_is_served() -> Result<()> {
+    let (report, said) = after(&Lab::direct()?, "server", &[], log)?;
+    assert_all(&report, &said, "data");
+    Ok(())
+}
+
 #[test]
 fn a_server_that_accepts_and_resets_is_told_from_one_that_serves() -> Result<()> {
     let lab = Lab::direct()?;

@@ -44,7 +44,7 @@ fn what_is_not_shown_is_counted_and_what_is_not_followed_is_not() -> Result<()> 
 #[test]
 fn counting_to_a_number_prints_so_many_and_the_summary_says_what_it_kept_back() -> Result<()> {
     let lab = Lab::direct()?;
-    let watcher = Watcher::start(&lab.server, &["-i", "srv0", "--timeout", "1s", "--count", "3"])?;
+    let watcher = Watcher::start(&lab.server, &["-i", "srv0", "--timeout", "3s", "--count", "3"])?;
     traffic::flood(&lab, 500)?;
     let report = watcher.finish()?;
     let summary = assert_balanced(&report);

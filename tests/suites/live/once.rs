@@ -13,9 +13,9 @@ fn a_table_of_the_services_with_those_that_fail_first() -> Result<()> {
     let lab = Lab::direct()?;
     let _services = Services::start(&lab)?;
     let mut command = lab.server.command(binary()?);
-    command.args(["watch", "-i", "srv0", "--once", "--top", "2", "--duration", "4s"]);
+    command.args(["watch", "-i", "srv0", "--once", "--top", "2", "--duration", "6s"]);
     let watcher = Watcher::spawn(&mut command)?;
-    watcher.await_stderr("watching srv0", PATIENCE)?;
+    watcher.await_stderr("watching for 6s", PATIENCE)?;
     traffic::complete(&lab, Family::V4, 5)?;
     for _ in 0..3 {
         traffic::refused(&lab, Family::V4)?;
@@ -34,7 +34,7 @@ fn a_table_of_the_services_with_those_that_fail_first() -> Result<()> {
     let closed = closed.to_string();
     assert_eq!(cells[..5], [&closed, "3", "0%", "3", "0"], "{text}");
     assert_eq!(lines.len(), titles + 4, "two services and how many are left out: {text}");
-    assert_eq!(lines[titles + 3], "1 more services: --top 3");
+    assert_eq!(lines[titles + 3], "and 1 more: --top 3 shows all");
     assert!([HTTP, SILENT].iter().any(|port| lines[titles + 2].contains(&port.to_string())));
     assert!(report.stderr.contains("attempts: 9 started = 9 ended"), "{}", report.stderr);
     Ok(())

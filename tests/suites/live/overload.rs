@@ -298,7 +298,7 @@ fn the_summary_says_what_handshake_costs() -> Result<()> {
         let summary = assert_balanced(&report);
         let cost = &summary["self_cost"];
         let of = |field: &str| number(&cost[field]);
-        assert_eq!((of("table_entries"), of("table_capacity")), (PENDING.into(), 16_384), "{cost}");
+        assert_eq!((of("table_entries"), of("table_capacity")), (PENDING.into(), 32_768), "{cost}");
         assert_eq!(of("ring_bytes"), 65_536);
         let ring = of("ring_highest_bytes");
         assert!(ring > 0 && ring < 65_536 && ring.is_multiple_of(128), "{cost}");

@@ -16,15 +16,15 @@ pub(super) fn prometheus() -> Result<(PathBuf, bool)> {
     programs("prometheus", &["prometheus", "promtool"], "usr/bin")
 }
 
-/// Where haproxy is, and whether it had to be fetched first. The libraries it is linked with are
-/// installed: they start nothing.
-pub(super) fn haproxy() -> Result<(PathBuf, bool)> {
-    let (dir, fetched) = programs("haproxy", &["haproxy"], "usr/sbin")?;
-    let works = || output(Command::new(dir.join("haproxy")).arg("-v"));
+/// Where a daemon is (haproxy, nginx), and whether it had to be fetched first. The libraries it is
+/// linked with are installed: they start nothing.
+pub(super) fn daemon(name: &str) -> Result<(PathBuf, bool)> {
+    let (dir, fetched) = programs(name, &[name], "usr/sbin")?;
+    let works = || output(Command::new(dir.join(name)).arg("-v"));
     if works().is_err() {
-        let depends = output(Command::new("apt-cache").args(["depends", "haproxy"]))?;
-        packages::install("libraries of haproxy", &libraries(&depends))?;
-        works().context("haproxy does not start")?;
+        let depends = output(Command::new("apt-cache").args(["depends", name]))?;
+        packages::install(&format!("libraries of {name}"), &libraries(&depends))?;
+        works().with_context(|| format!("{name} does not start"))?;
     }
     Ok((dir, fetched))
 }

@@ -137,7 +137,9 @@ fn a_reset_or_a_close_is_the_end() {
 fn a_client_that_has_asked_may_close_its_side() {
     let watched = Watched::new();
     assert_eq!(watched.client(Flags::ACK, 1, 10), Pending::Yes);
-    assert_eq!(watched.client(FIN_ACK, 11, 0), Pending::No);
+    assert_eq!(watched.client(FIN_ACK, 11, 0), Pending::Yes);
+    assert_eq!(watched.client(FIN_ACK, 11, 0), Pending::No, "once");
+    assert!(watched.is_there());
     assert_eq!(watched.server(FIN_ACK, 1, 100), Pending::Yes);
     assert!(!watched.is_there());
 

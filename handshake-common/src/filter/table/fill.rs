@@ -22,7 +22,7 @@ const SYN: Header = Header {
 };
 
 /// Entries by default, and of a large table.
-const SIZES: [usize; 2] = [16_384, 262_144];
+const SIZES: [usize; 2] = [32_768, 262_144];
 
 const KEYS: [Keys; 4] = [
     Keys { low: 0, high: 0 },

@@ -11,7 +11,7 @@ use super::window;
 use crate::board::{Board, Standing};
 use crate::windows::Window;
 
-/// Lines of what happens now, at most, and cells of a line.
+/// Lines of what happens now, at most.
 const HAPPENING: usize = 10;
 
 /// Names stand at the left of their column, numbers at the right, the last one has no end.
@@ -45,7 +45,7 @@ pub fn once(board: &Board, top: usize, theme: Theme, zone: TimeZone) -> String {
     table(&rows, &mut text);
     let left_out = services.len().saturating_sub(top);
     if left_out > 0 {
-        text.push_str(&format!("{left_out} more services: --top {}\n", services.len()));
+        text.push_str(&format!("and {left_out} more: --top {} shows all\n", services.len()));
     }
     theme.text(text)
 }
