@@ -287,6 +287,7 @@ impl Board {
     /// Counts what came after a completion.
     pub fn follow(&mut self, attempt: &Attempt, after: After) {
         self.windows.0.record_after(attempt, after);
+        self.trails.follow(attempt, after);
     }
 
     /// Lists an ended attempt, with its segments.

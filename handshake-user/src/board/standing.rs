@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use ahash::AHashMap;
 use ipnet::IpNet;
 
-use crate::attempt::{Key, Nanos};
+use crate::after::After;
+use crate::attempt::{Attempt, Key, Nanos};
 use crate::board::incident::{Failing, Incidents, Waiting};
 use crate::board::slowness::Slowness;
 use crate::outcome::Outcome;
@@ -41,6 +42,8 @@ pub struct Standing {
     pub half_open: u64,
     /// The present incident.
     pub failing: Option<Failing>,
+    /// Since when it has completed attempts and not served them; a minute without one ends that.
+    pub unserved_since: Option<Nanos>,
     /// The last flood.
     pub flood: Option<Flood>,
     /// Since when it has been slow, and how.
@@ -127,8 +130,21 @@ impl Opens {
 pub(super) struct Trails {
     incidents: Incidents,
     floods: AHashMap<SocketAddr, FloodWatch>,
+    unserved: AHashMap<SocketAddr, Unserved>,
     slowness: Slowness,
 }
+
+/// Attempts of one service that completed and were not served, without a minute between two of them.
+#[derive(Debug, Clone, Copy)]
+struct Unserved {
+    /// When the first of them began, in the attempts' time.
+    since: Nanos,
+    /// When the last was told apart.
+    last: Nanos,
+}
+
+/// After so long without another one it is over.
+const UNSERVED_OVER: Nanos = 60_000_000_000;
 
 /// This moment, in both times.
 #[derive(Debug, Clone, Copy)]
@@ -168,6 +184,22 @@ impl Trails {
         }
     }
 
+    /// Takes what came after a completion.
+    pub(super) fn follow(&mut self, attempt: &Attempt, after: After) {
+        let service = attempt.key.server_addr();
+        let has_room = self.unserved.len() < MOST || self.unserved.contains_key(&service);
+        if !after.next.is_unserved() || !has_room {
+            return;
+        }
+        let at = attempt.t_end.unwrap_or(attempt.t_first).saturating_add(after.at);
+        let begins = Unserved { since: attempt.t_first, last: at };
+        let one = self.unserved.entry(service).or_insert(begins);
+        if at.saturating_sub(one.last) > UNSERVED_OVER {
+            *one = begins;
+        }
+        one.last = one.last.max(at);
+    }
+
     /// Once a second: how every service and peer stands, and what is to be said of floods.
     pub(super) fn look(
         &mut self,
@@ -178,6 +210,7 @@ impl Trails {
     ) -> (Vec<Standing>, Vec<Standing>, Vec<String>) {
         self.incidents.look(moment.now);
         let boot = moment.boot();
+        self.unserved.retain(|_, one| boot.saturating_sub(one.last) <= UNSERVED_OVER);
         let [others, other_peers] = windows.others(boot);
         let services = windows.services(boot);
         let mut services = self.standings(services, &open.services, moment, Who::Service, others);
@@ -190,6 +223,8 @@ impl Trails {
             let told = known.map(|one| on_wall(one.flood, moment.to_wall));
             let judged = || self.floods.get(&service).and_then(FloodWatch::flood);
             standing.flood = told.or_else(judged);
+            let unserved = self.unserved.get(&service);
+            standing.unserved_since = unserved.map(|one| one.since.saturating_add(moment.to_wall));
             standing.slow = self.slowness.look(standing, windows, moment);
         }
         self.slowness.keep(windows);
@@ -247,6 +282,7 @@ impl Trails {
             open: open.all,
             half_open: open.half,
             failing: failing.filter(|failing| failing.is_told(has_completed)),
+            unserved_since: None,
             flood: None,
             slow: None,
         }

@@ -15,7 +15,7 @@ use crate::attempt::Nanos;
 use crate::board::{Board, Failing, Standing};
 use crate::pattern::ProbeView;
 use crate::slow::Why;
-use crate::windows::Numbers;
+use crate::windows::{Numbers, Window};
 
 /// One line for so many of the screen.
 const LINES_A_LINE: u16 = 4;
@@ -182,21 +182,25 @@ fn slow_line(standing: &Standing, ui: &Ui) -> Option<String> {
     Some(format!("slow: {name} {half} side since {}: {why}", clock(since, &ui.zone)))
 }
 
-/// Services that complete handshakes and do not serve most of them, within the window; the most first.
+/// Services that complete handshakes and do not serve most of them: within the window, or just now; the
+/// most first.
 fn unserving(ui: &Ui, board: &Board) -> Vec<String> {
     let window = ui.window;
     let is_unserving = |numbers: &Numbers| {
         let number = numbers.not_served();
         number >= FEWEST_UNSERVED && number * 2 >= numbers.followed
     };
-    let mut services: Vec<&Standing> =
-        board.services.iter().filter(|one| is_unserving(one.of(window))).collect();
+    let is_told =
+        |one: &&Standing| is_unserving(one.of(window)) || is_unserving(one.of(Window::TenSeconds));
+    let mut services: Vec<&Standing> = board.services.iter().filter(is_told).collect();
     services.sort_by_key(|one| (Reverse(one.of(window).not_served()), one.who));
     let line = |one: &Standing| {
         let numbers = one.of(window);
         let what = unserved(numbers, ui.theme);
         let all = count(numbers.followed);
-        format!("not served after completing: {}: {what} of {all}", who(one.who))
+        let since = one.unserved_since.map(|since| format!(" since {}", clock(since, &ui.zone)));
+        let since = since.unwrap_or_default();
+        format!("not served after completing: {}{since}: {what} of {all}", who(one.who))
     };
     services.into_iter().map(line).collect()
 }

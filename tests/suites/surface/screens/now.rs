@@ -226,7 +226,7 @@ fn a_service_that_completes_and_does_not_serve_is_named() {
         world.second(&[]);
     }
     let screen = after(&world, "", 120, 40);
-    let told = "not served after completing: 10.77.2.3:443: reset-by-server ×60, closed-without-data ×60 of 120";
+    let told = "not served after completing: 10.77.2.3:443 since 12:00:59: reset-by-server ×60, closed-without-data ×60 of 120";
     assert!(screen.contains(told), "{screen}");
     assert!(!screen.contains("not served after completing: 10.77.2.2"), "{screen}");
     assert!(after(&world, "", 40, 12).contains("10.77.2.3:443"), "on a small screen, too");
