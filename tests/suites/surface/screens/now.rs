@@ -217,7 +217,11 @@ fn health_checks_and_cancelled_connects_are_no_failures() {
 fn a_service_that_completes_and_does_not_serve_is_named() {
     const PROXY: &str = "10.77.2.3:443";
     let mut world = healthy(60);
-    for _ in 0..90 {
+    for second in 0..90 {
+        if second == 5 {
+            let screen = after(&world, "", 80, 24);
+            assert!(screen.contains("completing: 10.77.2.3:443 since 12:00:59"), "{screen}");
+        }
         good(&mut world);
         world.complete_then(30, PROXY, 500_000, Next::ResetByServer);
         world.complete_then(31, PROXY, 500_000, Next::ClosedWithoutData);
