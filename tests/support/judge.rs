@@ -76,8 +76,10 @@ fn wall_clock_ns(time: &Value) -> i64 {
     digits.parse().unwrap_or_else(|_| panic!("not a time: {time}"))
 }
 
-/// A completed attempt says what the capture says: ISNs, and latency within the tolerance.
-pub fn assert_agrees(attempt: &Value, captured: &HashMap<(SocketAddr, SocketAddr), Handshake>) {
+/// A completed attempt has the ISNs of the capture. Are its times within the tolerance, too? On a busy
+/// machine whoever took a packet may be held up before the other took it: a few may be off.
+#[must_use]
+pub fn agrees(attempt: &Value, captured: &HashMap<(SocketAddr, SocketAddr), Handshake>) -> bool {
     let handshake = captured.get(&ends(attempt));
     let handshake = handshake.unwrap_or_else(|| panic!("not captured: {attempt}"));
     let first = |packets: &[Packet], what: &str| {
@@ -88,17 +90,21 @@ pub fn assert_agrees(attempt: &Value, captured: &HashMap<(SocketAddr, SocketAddr
     let ack = first(&handshake.acks, "ACK");
     assert_eq!(attempt["client_isn"], syn.segment.seq, "{attempt}");
     assert_eq!(attempt["server_isn"], synack.segment.seq, "{attempt}");
-    for (part, from, to) in [
+    let parts = [
         ("lat_syn_synack_ns", &syn, &synack),
         ("lat_synack_ack_ns", &synack, &ack),
         ("lat_total_ns", &syn, &ack),
-    ] {
+    ];
+    let off = parts.map(|(part, from, to)| {
         let latency = attempt[part].as_i64().unwrap_or_else(|| panic!("no {part}: {attempt}"));
-        let difference = latency - (to.time_ns - from.time_ns);
-        assert!(difference.abs() < LATENCY_TOLERANCE_NS, "{part} {difference} ns off: {attempt}");
+        (latency - (to.time_ns - from.time_ns)).abs()
+    });
+    let clock = (wall_clock_ns(&attempt["t_syn"]) - syn.time_ns).abs();
+    let agrees = off.iter().all(|off| *off < LATENCY_TOLERANCE_NS) && clock < CLOCK_TOLERANCE_NS;
+    if !agrees {
+        println!("parts {off:?} ns off, t_syn {clock} ns: {attempt}");
     }
-    let difference = wall_clock_ns(&attempt["t_syn"]) - syn.time_ns;
-    assert!(difference.abs() < CLOCK_TOLERANCE_NS, "t_syn {difference} ns off: {attempt}");
+    agrees
 }
 
 /// Retransmissions as the capture counts them up to the moment the attempt ended: SYNs and SYN-ACKs
