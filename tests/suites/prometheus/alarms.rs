@@ -109,12 +109,6 @@ const SCENARIOS: &[Scenario] = &[
         alerts: &[("HandshakeHalfOpenFlood", Some(HTTP))],
     },
     Scenario {
-        name: "dark-flood",
-        arguments: &["-i", "srv0"],
-        story: dark,
-        alerts: &[("HandshakeFlood", None)],
-    },
-    Scenario {
         name: "loss",
         arguments: &["-i", "srv0"],
         story: lossy,
@@ -192,22 +186,12 @@ fn unserved(lab: &Lab, stop: &AtomicBool) -> Result<()> {
 
 /// A flood of a service that serves its clients meanwhile.
 fn flooded(lab: &Lab, stop: &AtomicBool) -> Result<()> {
+    const BATCH: u32 = 50;
     let client = lab.client_ip(Family::V4).to_string();
     lab.server.run(&["ip", "route", "add", "100.64.0.0/10", "via", &client])?;
-    forge(lab, HTTP, stop)
-}
-
-/// A flood of a port that a firewall drops: no SYN-ACK tells of it.
-fn dark(lab: &Lab, stop: &AtomicBool) -> Result<()> {
-    forge(lab, SILENT, stop)
-}
-
-/// SYNs from addresses that nobody has, beside a client of another service.
-fn forge(lab: &Lab, port: u16, stop: &AtomicBool) -> Result<()> {
-    const BATCH: u32 = 50;
     let mut sent = 0;
     repeat(stop, || {
-        flood::at_listener(lab, port, sent, BATCH, 500)?;
+        flood::at_listener(lab, HTTP, sent, BATCH, 500)?;
         sent += BATCH;
         connect(lab)
     })
