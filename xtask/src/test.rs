@@ -2,8 +2,7 @@
 //!
 //! Needs root for the suites that load programs into the kernel. Without root the others still
 //! run, and the command fails at the end naming what did not: tests never pass by not running.
-//! As root the older kernels of `vm_test` run beside the privileged suites, which wait more than they
-//! work. `suites` knows which suites are which,
+//! As root it ends with the older kernels of `vm_test`. `suites` knows which suites are which,
 //! `tally` reads what cargo test prints.
 mod suites;
 
@@ -53,7 +52,7 @@ pub(crate) fn main(options: &Options) -> Result<()> {
     if !options.quick && options.filters.is_empty() {
         match (options.no_vm, root) {
             (true, _) => println!("\nleft out, as asked: vm-test"),
-            (false, true) => {}
+            (false, true) => vm_test::run(vm_test::Options::default(), &mut tally),
             (false, false) => skipped.push("vm-test"),
         }
     }
@@ -69,12 +68,10 @@ fn full(options: &Options, suites: &[Suite], root: bool, tally: &mut Tally) -> R
     command.args(packages()).args(["--package", "handshake-tests"]);
     tally.run(command.arg("--").args(&options.filters))?;
     let privileged = suites::privileged(suites);
-    if !root || privileged.is_empty() {
-        return Ok(());
+    if root && !privileged.is_empty() {
+        run_privileged(options, &program, &privileged, tally)?;
     }
-    let run = |tally: &mut Tally| run_privileged(options, &program, &privileged, tally);
-    let is_whole = options.filters.is_empty() && !options.no_vm;
-    if is_whole { vm_test::run_beside(tally, run) } else { run(tally) }
+    Ok(())
 }
 
 /// The privileged suites, one test at a time: they share one kernel.

@@ -11,13 +11,10 @@ mod kernels;
 mod machine;
 mod transcript;
 
-use std::{
-    sync::Arc,
-    thread::{self, JoinHandle},
-};
+use std::{path::PathBuf, thread};
 
 use anyhow::{Context, Result, bail};
-use machine::Pace;
+use kernels::Kernel;
 use transcript::Transcript;
 
 use crate::{
@@ -58,63 +55,40 @@ pub(crate) fn main(options: Options) -> Result<()> {
 }
 
 /// Boots every kernel and counts what passed there; without QEMU or a kernel, that is a failure.
-fn run(options: Options, tally: &mut Tally) {
-    match boot_all(Pace::default()) {
-        Ok(guests) => guests.judge(options, tally),
+pub(crate) fn run(options: Options, tally: &mut Tally) {
+    match boot_all() {
+        Ok(guests) => judge_all(options, &guests, tally),
         Err(error) => tally.step("vm-test", Err(error)),
     }
 }
 
-/// The same beside something that waits more than it works: until that ends, guests get the time that
-/// it leaves.
-pub(crate) fn run_beside(
-    tally: &mut Tally,
-    work: impl FnOnce(&mut Tally) -> Result<()>,
-) -> Result<()> {
-    let guests = boot_all(Pace::idle());
-    let worked = work(tally);
-    match guests {
-        Ok(guests) => guests.judge(Options::default(), tally),
-        Err(error) => tally.step("vm-test", Err(error)),
-    }
-    worked
+/// A guest that is ready to boot.
+struct Guest {
+    kernel: Kernel,
+    initramfs: PathBuf,
 }
 
-/// Guests that run.
-struct Guests {
-    pace: Arc<Pace>,
-    /// What the console of each series will have said.
-    consoles: Vec<(&'static Series, JoinHandle<Result<String>>)>,
-}
-
-/// All boot at the same time, on one CPU each.
-fn boot_all(pace: Pace) -> Result<Guests> {
+/// What the console of each series said; all boot at the same time, on one CPU each.
+fn boot_all() -> Result<Vec<(&'static Series, Result<String>)>> {
     setup::vm_packages()?;
     let program = build::program(build::Options::default())?;
     let payload = guest::payload(&program)?;
-    let pace = Arc::new(pace);
-    let mut consoles = Vec::new();
+    let mut guests = Vec::new();
     for series in SERIES {
         let kernel = kernels::ensure(series.name)?;
         let initramfs = guest::pack(&kernel, series, &payload)?;
         println!("== {}: booting {} in QEMU", series.name, kernel.release()?);
-        let pace = Arc::clone(&pace);
-        consoles.push((series, thread::spawn(move || machine::boot(&kernel, &initramfs, &pace))));
+        guests.push(Guest { kernel, initramfs });
     }
-    Ok(Guests { pace, consoles })
-}
-
-impl Guests {
-    /// Waits for their ends.
-    fn judge(self, options: Options, tally: &mut Tally) {
-        self.pace.hurry();
-        let ended = self.consoles.into_iter().map(|(series, console)| {
-            let console = console.join();
-            let died = |_| bail!("the thread that booted it panicked");
-            (series, console.unwrap_or_else(died))
-        });
-        judge_all(options, &ended.collect::<Vec<_>>(), tally);
-    }
+    let boot = |guest: &Guest| machine::boot(&guest.kernel, &guest.initramfs);
+    let consoles = thread::scope(|scope| {
+        let running: Vec<_> = guests.iter().map(|guest| scope.spawn(move || boot(guest))).collect();
+        running.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    let consoles = consoles
+        .into_iter()
+        .map(|joined| joined.unwrap_or_else(|_| bail!("the thread that booted it panicked")));
+    Ok(SERIES.iter().zip(consoles).collect())
 }
 
 fn judge_all(options: Options, guests: &[(&Series, Result<String>)], tally: &mut Tally) {

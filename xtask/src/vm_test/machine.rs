@@ -3,10 +3,7 @@ use std::{
     io::{self, Read},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
-    sync::{
-        Mutex, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
     time::{Duration, Instant},
 };
@@ -17,62 +14,24 @@ use super::kernels::Kernel;
 
 /// A guest whose console says nothing for this long hangs. Its longest test takes a minute under
 /// emulation on an idle machine; a busy one may be several times slower.
-const SILENCE: Duration = Duration::from_secs(900);
+const SILENCE: Duration = Duration::from_secs(600);
 /// A guest that goes on talking ends after this long all the same.
-const AT_MOST: Duration = Duration::from_secs(3600);
-
-/// How eagerly guests run.
-#[derive(Default)]
-pub(super) struct Pace(Mutex<Running>);
-
-#[derive(Default)]
-struct Running {
-    /// Only while nobody else wants the CPU.
-    is_idle: bool,
-    pids: Vec<u32>,
-}
-
-impl Pace {
-    /// Guests run only while nobody else wants the CPU, until [`Pace::hurry`].
-    pub(super) fn idle() -> Self {
-        Self(Mutex::new(Running { is_idle: true, pids: Vec::new() }))
-    }
-
-    /// From now on they run as everybody does.
-    pub(super) fn hurry(&self) {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.is_idle = false;
-        for pid in &running.pids {
-            // Fails only if it has ended.
-            let mut command = Command::new("chrt");
-            command.args(["--all-tasks", "--other", "--pid", "0", &pid.to_string()]);
-            drop(command.stderr(Stdio::null()).status());
-        }
-    }
-
-    fn spawn(&self, arguments: &Command) -> io::Result<Child> {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut command = Command::new("chrt");
-        command.args([if running.is_idle { "--idle" } else { "--other" }, "0"]);
-        command.arg(arguments.get_program()).args(arguments.get_args());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        running.pids.push(child.id());
-        Ok(child)
-    }
-}
+const AT_MOST: Duration = Duration::from_secs(2400);
 
 /// Boots `kernel` with `initramfs` until it powers off; returns what the console said.
-pub(super) fn boot(kernel: &Kernel, initramfs: &Path, pace: &Pace) -> Result<String> {
-    let mut command = Command::new("qemu-system-x86_64");
-    command
+pub(super) fn boot(kernel: &Kernel, initramfs: &Path) -> Result<String> {
+    let mut child = Command::new("qemu-system-x86_64")
         // Has RDRAND: without it, nothing that asks for random numbers gets any for minutes.
         .args(["-cpu", "max"])
         .args(["-nographic", "-no-reboot", "-m", "1024", "-nic", "none", "-kernel"])
         .arg(kernel.image()?)
         .arg("-initrd")
         .arg(initramfs)
-        .args(["-append", "console=ttyS0 quiet panic=-1"]);
-    let mut child = pace.spawn(&command).context("could not start qemu-system-x86_64")?;
+        .args(["-append", "console=ttyS0 quiet panic=-1"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("could not start qemu-system-x86_64")?;
     let console = child.stdout.take().context("qemu has no console")?;
     let (said, heard) = channel();
     let reader = thread::spawn(move || forward(console, &said));
