@@ -22,8 +22,8 @@ use crate::verdict::{Judged, Verdict};
 /// Watched at once: about 8 MB.
 pub const MOST: usize = 16_384;
 
-/// A SYN-ACK so soon after the third ACK was under way already, whatever the round-trip time: nobody
-/// repeats one within this time.
+/// A SYN-ACK so soon after the third ACK was under way already, whatever the round-trip time: no stack
+/// repeats a SYN-ACK within this time.
 const CROSSED: Nanos = 50_000_000;
 
 /// What came of a completed attempt.
@@ -102,7 +102,8 @@ impl Next {
 pub struct After {
     /// What it comes to.
     pub next: Next,
-    /// When that was seen, of [`Next::Data`] that both sides have sent; else how long it was watched.
+    /// When that was seen; of [`Next::Nothing`], and of [`Next::Data`] if the server sent none, how long
+    /// it was watched.
     pub at: Nanos,
     /// SYN-ACKs that the server repeated after the third ACK.
     pub synack_retrans: u32,
@@ -168,13 +169,7 @@ impl Aftermath {
         }
     }
 
-    /// Attempts whose watch is over, by what came of them.
-    #[must_use]
-    pub fn totals(&self) -> &Totals {
-        &self.totals
-    }
-
-    /// The same by name, without zeroes.
+    /// Attempts whose watch is over, by the name of what came of them; without zeroes.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, u64> {
         let counts = Next::ALL.into_iter().zip(self.totals);
@@ -262,10 +257,10 @@ impl Aftermath {
         for attempt in ended {
             match self.watches.get_mut(&attempt.id) {
                 Some(watch) => {
+                    let (id, is_over) = (attempt.id, watch.is_over);
                     watch.client_isn = attempt.client_isn;
                     watch.attempt = Some(attempt);
-                    if watch.is_over {
-                        let id = watch.attempt.as_ref().map_or(0, |attempt| attempt.id);
+                    if is_over {
                         self.end(id);
                     }
                 }

@@ -28,7 +28,7 @@ use anyhow::{Context, Result};
 use handshake_common::abi::Hook;
 use tokio::time::{Instant, sleep_until};
 
-use crate::attempt::Nanos;
+use crate::attempt::{Nanos, nanos};
 use crate::cli::{HookArg, WatchArgs};
 use crate::clock::Clock;
 use crate::config::Sources;
@@ -165,7 +165,7 @@ impl<'a> Watching<'a> {
         let filter = asked::filter_record(selection.query(), &shown);
         let pace = Pace::new(rings.bells()?).context("cannot wait for the rings")?;
         let mut engine = Engine::new(rings, loader.pending(), asked::config(args), selection);
-        engine.watch_after(asked::nanos(args.after));
+        engine.watch_after(nanos(args.after));
         let mut view = View::new(format, Look::of(args))?;
         let mut places = Places::new();
         for attachment in loader.attachments() {

@@ -5,6 +5,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use handshake_common::event::Event;
 use handshake_common::flow::{Flow, Keys};
@@ -34,6 +35,12 @@ pub struct Observation {
 
 /// Nanoseconds on the clock of the source.
 pub type Nanos = i64;
+
+/// A duration in nanoseconds; the longest there are if it is longer.
+#[must_use]
+pub fn nanos(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
+}
 
 /// Address and port of one end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

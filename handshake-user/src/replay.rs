@@ -15,7 +15,7 @@ use handshake_common::abi::Counter;
 use jiff::tz::TimeZone;
 
 use crate::after::Aftermath;
-use crate::attempt::{Nanos, Observation};
+use crate::attempt::{Nanos, Observation, nanos};
 use crate::capture::{CaptureReader, End, Record, Settled, Status};
 use crate::census::Census;
 use crate::cli::{ReplayArgs, ReplayFormat};
@@ -330,8 +330,4 @@ impl Run {
         summary.packets_seen += undecoded;
         summary
     }
-}
-
-fn nanos(duration: std::time::Duration) -> Nanos {
-    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }

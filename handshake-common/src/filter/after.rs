@@ -1,7 +1,7 @@
 //! What happens right after an attempt was completed: its entry stays for a while, as one that is
 //! over.
 //!
-//! Such an entry has neither [`flag::SYN`] nor [`flag::SYN_ACK`]. It is nobody's pending attempt, it
+//! Such an entry has neither [`flag::SYN`] nor [`flag::SYN_ACK`]. It is of no pending attempt, it
 //! goes first when its bucket is full, and it makes an event of four things only: the first byte of
 //! each side, a FIN and a RST. Its tag, its numbers and its client are what they were; what else an
 //! entry is marked with is of no use to it, and three of these bits say which side has sent a byte, and
@@ -12,7 +12,7 @@ use crate::packet::Segment;
 use crate::packet::tcp::{Flags, Header};
 
 use super::entry::{flag, flags, is_over, is_two_sided, split};
-use super::table::{Bucket, Found, Memory, WAYS, find, is_crowded, places};
+use super::table::{Bucket, Found, Memory, find, is_crowded, places};
 use super::{Pending, in_window};
 
 /// The client has sent a byte.
@@ -24,8 +24,6 @@ const BOTH_SENT: u64 = CLIENT_SENT | SERVER_SENT;
 const CLIENT_CLOSED: u64 = flag::TOOK_DATA;
 /// What more than one entry can follow is not watched.
 const UNWATCHED: u64 = flag::FAST_OPEN | flag::UNSURE | flag::TOOK_DATA;
-
-const _: () = assert!(WAYS > 6, "a crowded bucket has room left");
 
 /// An ACK as the quick look knows it ([`crate::quick`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +103,7 @@ pub(super) fn on_segment<B: Bucket>(
     let (client_next, server_next) = split(found.numbers());
     let sent = sent_by(head, from_lower);
     let next = if sent == CLIENT_SENT { client_next } else { server_next };
-    // Nobody knows how far a side is that has sent something.
+    // How far a side is that has sent something is not followed.
     if head & sent == 0 && !in_window(tcp.seq, next) {
         return Pending::No;
     }

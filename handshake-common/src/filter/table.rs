@@ -38,6 +38,7 @@ pub const MAX_BUCKETS: u32 = 1 << 19;
 /// A bucket with so many entries looks whether the other is emptier. Fewer would spread entries
 /// better and mark more buckets: at half fill this marks a fifth of them, 4 would mark a half.
 const CROWDED: u32 = 6;
+const _: () = assert!((CROWDED as usize) < WAYS, "a crowded bucket has room left");
 /// All places of a bucket, a bit each.
 const FULL: u32 = (1 << WAYS) - 1;
 /// The way whose head has the bucket's mark takes no guests.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::attempt::Nanos;
+use crate::attempt::nanos;
 use crate::cli::{HookArg, WatchArgs, XdpModeArg};
 use crate::loader::{HookChoice, Options, XdpModeChoice};
 use crate::output::json::FilterRecord;
@@ -33,10 +33,6 @@ pub(super) fn options(args: &WatchArgs) -> Options {
 
 pub(super) fn config(args: &WatchArgs) -> Config {
     Config { timeout: nanos(args.timeout), linger: nanos(LINGER), max_attempts: args.max_attempts }
-}
-
-pub(super) fn nanos(duration: Duration) -> Nanos {
-    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
 /// How long an ended attempt is remembered (docs/semantics.md section 3).

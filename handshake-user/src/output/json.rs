@@ -178,7 +178,8 @@ struct AfterRecord {
     /// What it comes to: "data" is what one expects.
     #[schemars(extend("enum" = Next::ALL.map(Next::name)))]
     what: &'static str,
-    /// When that was seen; with "data" and "nothing", how long it was watched.
+    /// When that was seen; with "nothing", and with "data" if the server sent none, how long it was
+    /// watched.
     at_ns: Nanos,
     /// SYN-ACKs that the server repeated although the third ACK had passed.
     synack_retrans: u32,

@@ -154,7 +154,7 @@ fn what_lies_outside_of_the_window_is_of_another_connection() {
     assert_eq!(watched.server(Flags::RST, 0x4000_0000, 0), Pending::No);
     assert_eq!(watched.server(Flags::ACK, 0, 1), Pending::No, "a keepalive probe");
     assert!(watched.is_there());
-    // After so much data nobody follows how far the client is.
+    // How far the client is after so much data is not followed.
     assert_eq!(watched.client(Flags::ACK, 1, 10), Pending::Yes);
     assert_eq!(watched.client(Flags::RST, 0x4000_0000, 0), Pending::Yes);
 }
